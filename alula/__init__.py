@@ -1,0 +1,39 @@
+"""Alula compiles trained vision models for fast inference on the machine you have.
+
+Importing it loads neither torch nor onnx nor LLVM: each name below brings what it needs at its first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from alula.core.errors import AlulaError
+
+if TYPE_CHECKING:
+    from alula import models
+    from alula.compiler import BuildConfig, Model, build
+    from alula.frontends.torch import from_torch
+    from alula.runtime.session import Session, load
+
+__version__ = "0.1.0"
+
+__all__ = ["AlulaError", "BuildConfig", "Model", "Session", "build", "from_torch", "load", "models"]
+
+_HOMES = {
+    "BuildConfig": "alula.compiler",
+    "Model": "alula.compiler",
+    "build": "alula.compiler",
+    "from_torch": "alula.frontends.torch",
+    "Session": "alula.runtime.session",
+    "load": "alula.runtime.session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, and subpackages, at their first use (PEP 562)."""
+    if name == "models":
+        return import_module("alula.models")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'alula' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,1 @@
+"""The offline model file: its layout, writer and reader."""

@@ -1,0 +1,147 @@
+"""`alula build`: a trained model -> one offline model file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import zipfile
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from alula.cli.options import add_json, check_writable, positive, truth
+from alula.cli.progress import stage
+from alula.cli.report import write_json
+from alula.core.errors import UsageError
+from alula.core.preprocess import Preprocess, named_preprocess
+
+if TYPE_CHECKING:
+    from alula.ir.graph import Graph
+
+HELP = "build an offline model file from an exported PyTorch program"
+ZIP_MAGIC = b"PK\x03\x04"
+PICKLE_MAGIC = b"\x80"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("model", type=Path, metavar="MODEL.pt2", help="exported program, as `alula export` writes it")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="M.alula", help="model file to write")
+    parser.add_argument("--precision", default="force_float32", metavar="P", help="precision mode (force_float32)")
+    parser.add_argument(
+        "--shape-mutable", type=truth, default=True, metavar="true|false", help="serve every batch (true)"
+    )
+    parser.add_argument("--batch-size", type=positive, default=1, metavar="B", help="batch to tune for, or to fix (1)")
+    parser.add_argument(
+        "--dim-range", type=_shape, nargs=2, metavar=("MIN", "MAX"), help="smallest and largest shape, 1,3,224,224 each"
+    )
+    parser.add_argument("--target", default="native", metavar="T", help="processor to build for (native: this one)")
+    parser.add_argument(
+        "--preprocess", metavar="P", help="volo, imagenet or a JSON file (default: what the exported program carries)"
+    )
+    parser.add_argument("--no-fold-normalisation", action="store_true", help="take normalised float32, not pictures")
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Writes the model file, whole or not at all, and prints one line about it."""
+    import alula
+
+    check_writable(arguments.output)
+    check_writable(arguments.json)
+    check_exported(arguments.model)
+    began = perf_counter()
+    with stage(f"importing {arguments.model.name}"):
+        graph = alula.from_torch(arguments.model, dim_range=arguments.dim_range and tuple(arguments.dim_range))
+    config = alula.BuildConfig(
+        precision=arguments.precision,
+        preprocess=contract(arguments.preprocess, arguments.model, graph),
+        fold_normalisation=not arguments.no_fold_normalisation,
+        target=arguments.target,
+        shape_mutable=arguments.shape_mutable,
+        batch_size=arguments.batch_size,
+    )
+    with stage(f"building {arguments.output.name}"):
+        model = alula.build(graph, config)
+    with stage(f"saving {arguments.output.name}"):
+        model.save(arguments.output)
+    return _report(arguments, (perf_counter() - began) * 1e3)
+
+
+def _report(arguments: argparse.Namespace, build_ms: float) -> int:
+    from alula.artifact.reader import read_summary
+
+    summary = read_summary(arguments.output)
+    size = arguments.output.stat().st_size
+    kernels = len(summary["kernels"])
+    print(
+        f"{arguments.output}: {size / 1e6:.1f} MB, {kernels} kernels, {arguments.precision}, built in {build_ms:.0f} ms"
+    )
+    write_json(
+        arguments.json, {"output": arguments.output.name, "bytes": size, "build_ms": build_ms, "kernels": kernels}
+    )
+    return 0
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise argparse.ArgumentTypeError(f"expected sizes like 1,3,224,224, got {text!r}")
+    return tuple(map(int, parts))
+
+
+def check_exported(path: Path) -> None:
+    """Raises UsageError, saying what the file is and what to do, unless `path` can be an exported program."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(ZIP_MAGIC))
+    except OSError as error:
+        raise UsageError(f"model {path}: expected a readable file, got {error.strerror or error}") from error
+    if head == ZIP_MAGIC and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.namelist()
+        if any(entry.endswith("/archive_format") or "models/" in entry for entry in entries):
+            return
+        if any("/code/" in entry for entry in entries):
+            raise UsageError(f"model {path}: expected an exported program (.pt2), got TorchScript")
+        if any(entry.endswith("/data.pkl") for entry in entries):
+            raise _checkpoint(path)
+        raise UsageError(f"model {path}: expected an exported program (.pt2), got a zip file without one")
+    if head[:1] == PICKLE_MAGIC:
+        raise _checkpoint(path)
+    found = {".onnx": "an ONNX model", ".alula": "a built model file"}.get(path.suffix.lower(), "another kind of file")
+    raise UsageError(f"model {path}: expected an exported program (.pt2), got {found}")
+
+
+def _checkpoint(path: Path) -> UsageError:
+    return UsageError(
+        f"model {path}: expected an exported program (.pt2), got a checkpoint (alula export --checkpoint)"
+    )
+
+
+def contract(option: str | None, model: Path, graph: Graph) -> Preprocess | None:
+    """The preprocessing contract of --preprocess, or the one that the exported program carries, if any."""
+    if option is None:
+        return graph.preprocess
+    if option in ("volo", "imagenet"):
+        return named_preprocess(option, _picture_size(model, graph))
+    return Preprocess.from_json(_json_file(Path(option)))
+
+
+def _picture_size(model: Path, graph: Graph) -> int:
+    shape = graph.inputs[0].type.shape
+    if len(shape) != 4 or shape[1] != Preprocess.CHANNELS or shape[2] != shape[3] or not isinstance(shape[2], int):
+        raise UsageError(
+            f"model {model}: expected an input [batch, 3, s, s] to preprocess for, got {graph.inputs[0].type}"
+        )
+    return shape[2]
+
+
+def _json_file(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"preprocess {path}: expected volo, imagenet or a JSON file, got {reason}") from error
+    except ValueError as error:
+        raise UsageError(f"preprocess {path}: expected JSON, got {' '.join(str(error).split())}") from error

@@ -1,0 +1,66 @@
+"""Option types and options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from alula.core.errors import UsageError
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def truth(text: str) -> bool:
+    """`true` or `false`."""
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
+    return text == "true"
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The model file, positional."""
+    parser.add_argument("model", type=Path, metavar="M.alula", help="model file that `alula build` wrote")
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """--threads."""
+    parser.add_argument("--threads", type=positive, metavar="T", help="threads to compute with (default: usable cores)")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """--json."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE as JSON")
+
+
+def add_names(parser: argparse.ArgumentParser) -> None:
+    """--name-file."""
+    parser.add_argument("--name-file", type=Path, metavar="F", help="class names, one a line (as in synset_words.txt)")
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Which pictures, how many, and in what batches."""
+    parser.add_argument(
+        "--image-dir", type=Path, metavar="DIR", required=True, help="folder of pictures, or of classes"
+    )
+    parser.add_argument("--image-num", type=positive, metavar="N", help="only the first N pictures")
+    parser.add_argument("--batch-size", type=positive, metavar="B", help="pictures at a time (default: what was tuned)")
+    parser.add_argument("--label-file", type=Path, metavar="F", help="lines of `name label`: the pictures to take")
+    add_names(parser)
+
+
+def check_writable(path: Path | None) -> None:
+    """Raises UsageError for a file that could not be written, before an hour of work finds out."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise UsageError(f"writing {path}: expected a file, got a folder")
+    if not path.parent.is_dir():
+        raise UsageError(f"writing {path}: expected an existing folder, got {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"writing {path}: expected a writable folder, got {path.parent}")

@@ -1,0 +1,164 @@
+"""`alula perf`: how fast a model file runs."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+from pathlib import Path
+from random import Random
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alula.cli.options import add_json, add_model, add_threads, check_writable, positive
+from alula.cli.progress import progress
+from alula.cli.report import write_json
+from alula.core.dtype import Array, DType, to_bfloat16
+from alula.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from alula.runtime.session import Port, Session
+
+HELP = "latency and throughput of a model file on random input"
+ITERATIONS = 50
+WARM_UP_RUNS = 3
+WARM_UP_S = 0.5
+SEED = 0
+CHUNK = 1 << 16
+DRAWN_MEAN, DRAWN_STD = 127.5, 73.9  # of the whole numbers 0 to 255
+PEAK_DTYPE = {"force_float32": "f32"}  # precision -> what its multiply-adds are done in
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    add_model(parser)
+    parser.add_argument("--batch-size", type=positive, metavar="B", help="images at a time (default: what was tuned)")
+    add_threads(parser)
+    parser.add_argument("--iterations", type=positive, default=ITERATIONS, metavar="N", help=f"runs ({ITERATIONS})")
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints latency, throughput, share of the measured peak, load time and memory."""
+    import alula
+
+    check_writable(arguments.json)
+    session = alula.load(arguments.model, threads=arguments.threads)
+    try:
+        batch_size = session.tuned_batch if arguments.batch_size is None else arguments.batch_size
+        least, most = session.batch_range
+        if not least <= batch_size <= most:
+            raise UsageError(f"batch size: expected {least} to {most} for this model file, got {batch_size}")
+        seconds = _timed(session, batch_size, arguments.iterations)
+        peak_rss_mb = _peak_rss_mb()  # before the peak is measured: that is no part of running the model
+        figures = _figures(session, batch_size, seconds, peak_rss_mb)
+    finally:
+        session.close()
+    _print(arguments.model, figures)
+    write_json(arguments.json, figures)
+    return 0
+
+
+def _timed(session: Session, batch_size: int, iterations: int) -> NDArray[np.float64]:
+    """Seconds[iterations] of single runs, after a warm-up."""
+    random = Random(SEED)
+    inputs = [_random_input(random, port, batch_size) for port in session.inputs]
+    began, runs = perf_counter(), 0
+    while runs < WARM_UP_RUNS or perf_counter() - began < WARM_UP_S:
+        session.run(*inputs)
+        runs += 1
+    seconds = np.empty(iterations)
+    with progress("runs", iterations) as shown:
+        for index in range(iterations):
+            entered = perf_counter()
+            session.run(*inputs)
+            seconds[index] = perf_counter() - entered
+            shown.advance()
+    return seconds
+
+
+def _random_input(random: Random, port: Port, batch_size: int) -> Array:
+    """Bytes 0 to 255 for u8, 0 or 1 for other integers, floats of mean 0 and standard deviation 1."""
+    values = np.empty(tuple(batch_size if size is None else size for size in port.shape), port.dtype.numpy)
+    flat = values.reshape(-1)
+    for start in range(0, flat.size, CHUNK):  # numpy.random alone, or one large draw, would count as the model's memory
+        chunk = flat[start : start + CHUNK]
+        chunk[:] = _converted(np.frombuffer(random.randbytes(chunk.size), np.uint8), port.dtype)
+    return values
+
+
+def _converted(drawn: NDArray[np.uint8], dtype: DType) -> Array:
+    if dtype is DType.U8:
+        return drawn
+    if not dtype.is_float:
+        return drawn & 1
+    floats = (drawn.astype(np.float32) - DRAWN_MEAN) / DRAWN_STD
+    return to_bfloat16(floats) if dtype is DType.BF16 else floats
+
+
+def _figures(session: Session, batch_size: int, seconds: NDArray[np.float64], peak_rss_mb: float) -> dict[str, Any]:
+    milliseconds = seconds * 1e3
+    percentiles = {f"p{share}": float(np.percentile(milliseconds, share)) for share in (50, 90, 99)}
+    return {
+        "latency_ms": {
+            "min": float(milliseconds.min()),
+            "mean": float(milliseconds.mean()),
+            **percentiles,
+            "max": float(milliseconds.max()),
+        },
+        "throughput_ips": float(batch_size * len(seconds) / seconds.sum()),
+        "batch_size": batch_size,
+        "threads": session.threads,
+        "iterations": len(seconds),
+        "precision": session.precision,
+        "target": session.target,
+        "macs": session.macs,
+        "peak_fraction": _peak_fraction(session, batch_size, percentiles["p50"] / 1e3),
+        "load_ms": session.load_ms,
+        "from_cache": session.from_cache,
+        "peak_rss_mb": peak_rss_mb,
+    }
+
+
+def _peak_fraction(session: Session, batch_size: int, median_s: float) -> float | None:
+    """Operations a second over what the same threads reach in registers alone; None for a precision without a peak."""
+    from alula.runtime.host import measure_peak, native_target
+
+    if (dtype := PEAK_DTYPE.get(session.precision)) is None:
+        return None
+    giga_operations = 2 * session.macs * batch_size / median_s / 1e9
+    return giga_operations / measure_peak(native_target(), dtype, threads=session.threads)
+
+
+def _peak_rss_mb() -> float:
+    """This process's largest resident set in MB (10^6 bytes).
+
+    From Linux's own account where there is one: `getrusage` also counts the process that started this one.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+    kibibytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(kibibytes) * 1024 / 1e6
+
+
+def _print(model: Path, figures: dict[str, Any]) -> None:
+    latency = figures["latency_ms"]
+    share = figures["peak_fraction"]
+    source = "object from the cache" if figures["from_cache"] else "code generated"
+    print(
+        f"model       {model.name}, {figures['precision']}, batch {figures['batch_size']}, {figures['threads']} threads"
+    )
+    print("latency     " + ", ".join(f"{name} {value:.2f}" for name, value in latency.items()) + " ms")
+    print(f"throughput  {figures['throughput_ips']:.1f} images/s over {figures['iterations']} runs")
+    print(
+        f"work        {figures['macs'] / 1e9:.3g} G multiply-adds an image"
+        + (f", {share:.0%} of peak" if share else "")
+    )
+    print(f"load        {figures['load_ms']:.0f} ms, {source}")
+    print(f"memory      {figures['peak_rss_mb']:.0f} MB at most")

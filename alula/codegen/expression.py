@@ -1,0 +1,74 @@
+"""Elementwise expressions over rows and columns: what an epilogue or a map kernel computes for one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from alula.codegen.kernels.elementwise import emit_op
+from alula.codegen.vector import Emitter, Int, Ptr, Vec
+from alula.core.dims import Dim
+from alula.core.dtype import DType
+from alula.ir.op import Op
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """How elements of an external operand follow the rows and columns of the kernel's iteration.
+
+    A row number splits into one index for each of `sizes` (the first unbounded); `column` is the stride of a column.
+    """
+
+    sizes: tuple[Dim, ...]
+    strides: tuple[Dim, ...]
+    column: int
+    dtype: DType = DType.F32
+
+    def row_offset(self, e: Emitter, row: Int) -> Int:
+        """Elements from the operand's start to where `row` begins."""
+        offset, rest = e.int(0), row
+        for position in reversed(range(len(self.sizes))):
+            index = rest
+            if position:
+                size = e.dim(self.sizes[position])
+                index, rest = rest % size, rest // size
+            if self.strides[position] != 0:
+                offset = index * e.dim(self.strides[position]) + offset
+        return offset
+
+    def load(self, e: Emitter, base: Ptr, column: Int | int, mask: ir.Value | None = None) -> Vec:
+        """A vector of its elements from `column` of the row at `base`, as they are stored."""
+        match self.column:
+            case 0:
+                return e.splat(base)
+            case 1:
+                return e.load(base, column, mask)
+            case stride:
+                return e.gather(base, e.int(column) * stride, stride, mask)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One op of an expression; arguments are numbers of earlier values, or Python floats."""
+
+    op: Op
+    arguments: tuple[int | float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """Values are numbered: `seeds` given by the kernel, then the operands, then the terms; the last is the result."""
+
+    seeds: int
+    operands: tuple[Operand, ...] = ()
+    terms: tuple[Term, ...] = ()
+
+    def emit(self, e: Emitter, seeds: Sequence[Vec], load: Callable[[int], Vec]) -> Vec:
+        """The result; `load(n)` gives the vector of operand n."""
+        values = [*seeds, *(load(n) for n in range(len(self.operands)))]
+        for term in self.terms:
+            vectors = [values[a] if isinstance(a, int) else e.constant(a) for a in term.arguments]
+            values.append(emit_op(e, term.op, vectors))
+        return values[-1]

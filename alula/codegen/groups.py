@@ -1,0 +1,78 @@
+"""Which nodes become one kernel: an anchor with the elementwise nodes that can run in its epilogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from alula.codegen.kernels.elementwise import is_elementwise
+from alula.core.dtype import DType
+from alula.ir.graph import Graph, Node, Value
+from alula.ir.op import Op
+from alula.ops.conv import Conv2d
+from alula.ops.matmul import Linear
+from alula.ops.shape import Expand, Reshape, Slice, Transpose
+
+EPILOGUE_ANCHORS: tuple[type[Op], ...] = (Linear, Conv2d)
+VIEWS: tuple[type[Op], ...] = (Reshape, Transpose, Slice, Expand)
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """`nodes[0]` is the anchor; the others are elementwise and follow it, each using its predecessor's output."""
+
+    nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def anchor(self) -> Node:
+        """The node whose op chooses the kernel."""
+        return self.nodes[0]
+
+    @property
+    def output(self) -> Value:
+        """What the kernel writes."""
+        return self.nodes[-1].output
+
+
+def group_nodes(graph: Graph) -> list[Group]:
+    """The graph's kernels in an order in which they can run.  Views (reshape, slice...) are in none of them."""
+    groups: list[Group] = []
+    made: dict[Value, int] = {}  # the group a value comes from; -1 for inputs and constants
+
+    def when(value: Value) -> int:
+        return made.get(value, -1)
+
+    for node in graph.nodes:
+        latest = max((when(value) for value in node.inputs), default=-1)
+        if isinstance(node.op, VIEWS):
+            made.update(dict.fromkeys(node.outputs, latest))
+            continue
+        if latest >= 0 and _continues(graph, groups[latest], node):
+            groups[latest].nodes.append(node)
+            made[node.output] = latest
+            continue
+        groups.append(Group([node]))
+        made.update(dict.fromkeys(node.outputs, len(groups) - 1))
+    return groups
+
+
+def _continues(graph: Graph, group: Group, node: Node) -> bool:
+    """True where `node` can run in the group's epilogue: all else it needs exists before the group runs."""
+    if not is_elementwise(node.op) or not (isinstance(group.anchor.op, EPILOGUE_ANCHORS) or is_elementwise(group.anchor.op)):
+        return False
+    value = group.output
+    others = [other for other in node.inputs if other is not value]
+    return (
+        value in node.inputs
+        and graph.sole_use(value) is node
+        and value.type == node.output.type
+        and all(other.type.dtype is DType.F32 for other in others)
+        and not any(_depends(other, group) for other in others)
+    )
+
+
+def _depends(value: Value, group: Group) -> bool:
+    """True where `value` is made by the group, directly or through views."""
+    node = value.producer
+    while node is not None and node not in group.nodes and isinstance(node.op, VIEWS):
+        node = node.inputs[0].producer
+    return node is not None and node in group.nodes

@@ -1,0 +1,175 @@
+"""What each elementwise op computes for one vector: the same code in epilogues, map kernels and prologues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from alula.codegen.kernels import math
+from alula.codegen.vector import Emitter, Vec
+from alula.core.dtype import DType
+from alula.ir.op import Op
+from alula.ops import elementwise as ops
+
+Rule = Callable[..., Vec]
+O = TypeVar("O", bound=Op)  # noqa: E741
+
+RULES: dict[type[Op], Rule] = {}
+
+
+def emits(*kinds: type[Op]) -> Callable[[Rule], Rule]:
+    """Makes `rule(e, op, *vectors)` the meaning of these ops."""
+
+    def add(rule: Rule) -> Rule:
+        RULES.update(dict.fromkeys(kinds, rule))
+        return rule
+
+    return add
+
+
+def emit_op(e: Emitter, op: Op, vectors: Sequence[Vec]) -> Vec:
+    """The op's result for vectors of float32."""
+    return RULES[type(op)](e, op, *vectors)
+
+
+def is_elementwise(op: Op) -> bool:
+    """True for ops that expressions can hold."""
+    return type(op) in RULES
+
+
+def as_f32(e: Emitter, vector: Vec, dtype: DType) -> Vec:
+    """A loaded vector as float32; u8 and i8 are exact."""
+    match dtype:
+        case DType.F32:
+            return vector
+        case DType.U8 | DType.BOOL:
+            return e.convert(vector, "uitofp", DType.F32)
+        case DType.I8 | DType.I32:
+            return e.convert(vector, "sitofp", DType.F32)
+    raise TypeError(f"expected f32, u8, i8, i32 or bool in memory, got {dtype}")
+
+
+@emits(ops.Add)
+def _add(e: Emitter, op: ops.Add, x: Vec, y: Vec) -> Vec:
+    return x + y
+
+
+@emits(ops.Sub)
+def _sub(e: Emitter, op: ops.Sub, x: Vec, y: Vec) -> Vec:
+    return x - y
+
+
+@emits(ops.Mul)
+def _mul(e: Emitter, op: ops.Mul, x: Vec, y: Vec) -> Vec:
+    return x * y
+
+
+@emits(ops.Div)
+def _div(e: Emitter, op: ops.Div, x: Vec, y: Vec) -> Vec:
+    return x / y
+
+
+@emits(ops.Pow)
+def _pow(e: Emitter, op: ops.Pow, x: Vec, y: Vec) -> Vec:
+    return math.pow(e, x, y)
+
+
+@emits(ops.Maximum)
+def _maximum(e: Emitter, op: ops.Maximum, x: Vec, y: Vec) -> Vec:
+    return e.choose("uno", y, y, y, e.max(y, x))  # a NaN on either side wins, as in NumPy
+
+
+@emits(ops.Minimum)
+def _minimum(e: Emitter, op: ops.Minimum, x: Vec, y: Vec) -> Vec:
+    return e.choose("uno", y, y, y, e.min(y, x))
+
+
+@emits(ops.Neg)
+def _neg(e: Emitter, op: ops.Neg, x: Vec) -> Vec:
+    return -x
+
+
+@emits(ops.Abs)
+def _abs(e: Emitter, op: ops.Abs, x: Vec) -> Vec:
+    return e.unary("fabs", x)
+
+
+@emits(ops.Exp)
+def _exp(e: Emitter, op: ops.Exp, x: Vec) -> Vec:
+    return math.exp(e, x)
+
+
+@emits(ops.Log)
+def _log(e: Emitter, op: ops.Log, x: Vec) -> Vec:
+    return math.log(e, x)
+
+
+@emits(ops.Sqrt)
+def _sqrt(e: Emitter, op: ops.Sqrt, x: Vec) -> Vec:
+    return e.unary("sqrt", x)
+
+
+@emits(ops.Rsqrt)
+def _rsqrt(e: Emitter, op: ops.Rsqrt, x: Vec) -> Vec:
+    return 1.0 / e.unary("sqrt", x)
+
+
+@emits(ops.Reciprocal)
+def _reciprocal(e: Emitter, op: ops.Reciprocal, x: Vec) -> Vec:
+    return 1.0 / x
+
+
+@emits(ops.Erf)
+def _erf(e: Emitter, op: ops.Erf, x: Vec) -> Vec:
+    return math.erf(e, x)
+
+
+@emits(ops.Tanh)
+def _tanh(e: Emitter, op: ops.Tanh, x: Vec) -> Vec:
+    return math.tanh(e, x)
+
+
+@emits(ops.Sigmoid)
+def _sigmoid(e: Emitter, op: ops.Sigmoid, x: Vec) -> Vec:
+    return math.sigmoid(e, x)
+
+
+@emits(ops.Silu)
+def _silu(e: Emitter, op: ops.Silu, x: Vec) -> Vec:
+    return math.silu(e, x)
+
+
+@emits(ops.Relu)
+def _relu(e: Emitter, op: ops.Relu, x: Vec) -> Vec:
+    return e.choose("<", x, 0.0, 0.0, x)  # NaN stays NaN
+
+
+@emits(ops.LeakyRelu)
+def _leaky_relu(e: Emitter, op: ops.LeakyRelu, x: Vec) -> Vec:
+    return e.choose("<", x, 0.0, x * op.slope, x)
+
+
+@emits(ops.Gelu)
+def _gelu(e: Emitter, op: ops.Gelu, x: Vec) -> Vec:
+    return math.gelu_tanh(e, x) if op.approximate == "tanh" else math.gelu_erf(e, x)
+
+
+@emits(ops.Clip)
+def _clip(e: Emitter, op: ops.Clip, x: Vec) -> Vec:
+    raised = e.choose("<", x, op.low, op.low, x)
+    return e.choose(">", raised, op.high, op.high, raised)
+
+
+@emits(ops.HardSigmoid)
+def _hard_sigmoid(e: Emitter, op: ops.HardSigmoid, x: Vec) -> Vec:
+    return _unit(e, x * (1 / 6) + 0.5)
+
+
+@emits(ops.HardSwish)
+def _hard_swish(e: Emitter, op: ops.HardSwish, x: Vec) -> Vec:
+    return x * _unit(e, x * (1 / 6) + 0.5)
+
+
+def _unit(e: Emitter, x: Vec) -> Vec:
+    raised = e.choose("<", x, 0.0, 0.0, x)
+    return e.choose(">", raised, 1.0, 1.0, raised)

@@ -1,0 +1,117 @@
+"""Elementwise nodes without an anchor, and every copy: one kernel over rows and columns of any strides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from alula.codegen.expression import Expression, Operand, Term
+from alula.codegen.groups import Group
+from alula.codegen.kernels.elementwise import RULES, as_f32
+from alula.codegen.lower.builder import Builder, operand
+from alula.codegen.lowering import Chunk, Lowering, lowers
+from alula.codegen.vector import Emitter, Int, Ptr, Vec
+from alula.codegen.views import View, collapse
+from alula.core.dims import Dim, known_multiple
+from alula.core.errors import CodegenError
+
+CHUNK_ELEMENTS = 8192
+
+
+@lowers(*RULES)
+def lower_map(state: Lowering, group: Group) -> None:
+    """A chain of elementwise nodes, computed vector by vector without storing what lies between."""
+    builder = Builder(state)
+    builder.nodes(group.nodes)
+    output = state.output(group.output)
+    map_step(state, builder.numbered(), builder.views, output, "+".join(node.op.name for node in group.nodes))
+
+
+def copy_step(state: Lowering, source: View, target: View) -> None:
+    """The elements of one view, in another one of the same dtype."""
+    if source.dtype is not target.dtype:
+        raise CodegenError(f"copy: expected {target.dtype}, got {source.dtype}")
+    map_step(state, (), [source], target, "copy")
+
+
+def map_step(state: Lowering, terms: tuple[Term, ...], views: Sequence[View], output: View, label: str) -> None:
+    """One step that writes terms of the views' elements to `output`."""
+    wide = [view.broadcast(output.type.shape) for view in views]
+    shape, steps = collapse(output.type.shape, output.strides, *(view.strides for view in wide))
+    if not shape:
+        shape, steps = (1,), [(0,) * (1 + len(wide))]
+    flat = [
+        replace(view, type=view.type.reshaped(*shape), strides=tuple(step[n] for step in steps))
+        for n, view in enumerate([output, *wide])
+    ]
+    if flat[0].strides[-1] == 0:
+        flat[0] = replace(flat[0], strides=(*flat[0].strides[:-1], 1))
+    expression = Expression(0, tuple(operand(view, shape) for view in flat[1:]), terms)
+    written = operand(flat[0], shape)
+    if written.column != 1:
+        raise CodegenError(f"{label}: expected contiguous columns to write, got a stride of {written.column}")
+    rows, columns = _product(shape[:-1]), shape[-1]
+
+    def body(chunk: Chunk) -> None:
+        emit_map(chunk, expression, written, rows, columns)
+
+    kernel = state.kernel("map", (expression, written, rows, columns), flat, body)
+    state.step(kernel, flat, output, lambda e: _chunks(e, rows, columns), label)
+
+
+def _chunks(e: Emitter, rows: Dim, columns: Dim) -> Int:
+    if rows == 1:
+        return (e.dim(columns) + (CHUNK_ELEMENTS - 1)) // CHUNK_ELEMENTS
+    block = _rows_a_chunk(columns)
+    return (e.dim(rows) + (block - 1)) // block
+
+
+def _rows_a_chunk(columns: Dim) -> int:
+    return max(1, CHUNK_ELEMENTS // max(columns, 1)) if isinstance(columns, int) else 1
+
+
+def emit_map(chunk: Chunk, expression: Expression, written: Operand, rows: Dim, columns: Dim) -> None:
+    """One chunk: so many rows, or a stretch of the only row."""
+    e = chunk.e
+    if rows == 1:
+        first = chunk.number * CHUNK_ELEMENTS
+        emit_row(e, chunk.operands, expression, written, e.int(0), first, (first + CHUNK_ELEMENTS).min(e.dim(columns)))
+        return
+    block = _rows_a_chunk(columns)
+    first = chunk.number * block
+    with e.loop((first + block).min(e.dim(rows)), start=first) as loop:
+        emit_row(e, chunk.operands, expression, written, loop.index, e.int(0), e.dim(columns), columns)
+
+
+def emit_row(
+    e: Emitter, pointers: list[Ptr], expression: Expression, written: Operand, row: Int, start: Int, stop: Int, columns: Dim = 1
+) -> None:
+    """Columns start..stop of one row, in whole vectors and then a masked one."""
+    target = pointers[0].at(written.row_offset(e, row))
+    bases = [p.at(o.row_offset(e, row)) for p, o in zip(pointers[1:], expression.operands, strict=True)]
+    whole = start + (stop - start) // e.lanes * e.lanes
+
+    def vector(column: Int, mask: object = None) -> Vec:
+        def load(n: int) -> Vec:
+            used = expression.operands[n]
+            loaded = used.load(e, bases[n], column, mask)
+            return as_f32(e, loaded, used.dtype) if expression.terms else loaded
+
+        return expression.emit(e, [], load)
+
+    with e.loop(whole, start=start, step=e.lanes) as loop:
+        e.store(vector(loop.index), target, loop.index)
+    if known_multiple(columns, e.lanes):
+        return
+    with e.when(whole < stop):
+        mask = e.mask(stop - whole)
+        e.store(vector(whole, mask), target, whole, mask)
+
+
+def _product(shape: Sequence[Dim]) -> Dim:
+    total: Dim = 1
+    for size in shape:
+        total = total * size
+    return total
+
+

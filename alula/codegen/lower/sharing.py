@@ -1,0 +1,30 @@
+"""How the rows of a kernel are shared out: so many a chunk that a chunk is worth claiming."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from alula.codegen.lowering import Chunk
+from alula.codegen.vector import Emitter, Int
+from alula.core.dims import Dim
+
+CHUNK_WORK = 16384  # elements read, of a few operations each: some microseconds
+
+
+def rows_a_chunk(work: Dim) -> int:
+    """Rows of `work` elements each that make a chunk; one where their size is not fixed."""
+    return max(1, CHUNK_WORK // max(work, 1)) if isinstance(work, int) else 1
+
+
+def chunks(e: Emitter, rows: Dim, block: int) -> Int:
+    """Blocks of rows, the last one perhaps shorter."""
+    return (e.dim(rows) + (block - 1)) // block
+
+
+@contextmanager
+def rows_of(chunk: Chunk, rows: Dim, block: int) -> Iterator[Int]:
+    """The block runs for each row of the chunk; gives its number."""
+    first = chunk.number * block
+    with chunk.e.loop((first + block).min(chunk.e.dim(rows)), start=first) as loop:
+        yield loop.index

@@ -1,0 +1,206 @@
+"""From a graph to steps: which kernel runs when, on which views.  `@lowers(Op)` functions in lower/ do it op by op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from llvmlite import ir
+
+from alula.codegen.groups import Group, group_nodes
+from alula.codegen.module import I64, POINTER, VOID, Code
+from alula.codegen.vector import Emitter, Int, Ptr
+from alula.codegen.views import Buffer, Space, View
+from alula.core.dims import Dim
+from alula.core.errors import CodegenError
+from alula.core.target import CpuTarget
+from alula.ir.graph import Graph, Value
+from alula.ir.op import Op
+from alula.ir.types import TensorType
+from alula.ops.shape import Expand, Reshape, Slice, Transpose
+
+Count = Callable[[Emitter], Int]
+Lower = Callable[["Lowering", Group], None]
+L = TypeVar("L", bound=Lower)
+
+LOWERINGS: dict[type[Op], Lower] = {}
+
+
+def lowers(*kinds: type[Op]) -> Callable[[L], L]:
+    """Makes a function the way to lower groups whose anchor is one of these ops."""
+
+    def add(lower: L) -> L:
+        LOWERINGS.update(dict.fromkeys(kinds, lower))
+        return lower
+
+    return add
+
+
+@dataclass(slots=True)
+class Chunk:
+    """What a kernel's body works with: its operands' addresses, the chunk it is to do, and room of this thread."""
+
+    e: Emitter
+    operands: list[Ptr]
+    number: Int
+    scratch: Ptr
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One kernel over `count` chunks, with its operands; `label` and `macs` are for people."""
+
+    kernel: str
+    operands: tuple[View, ...]
+    writes: View
+    count: Count
+    label: str
+    macs: Dim = 0
+
+
+@dataclass(slots=True)
+class Lowering:
+    """The state of one graph's lowering."""
+
+    graph: Graph
+    code: Code
+    steps: list[Step] = field(default_factory=list)
+    constants: list[Value] = field(default_factory=list)
+    arena: list[Buffer] = field(default_factory=list)
+    scratch_bytes: int = 0
+    views: dict[Value, View] = field(default_factory=dict)
+    kernels: dict[Hashable, str] = field(default_factory=dict)
+    outputs: dict[Value, Buffer] = field(default_factory=dict)
+
+    @property
+    def target(self) -> CpuTarget:
+        """The processor that code is made for."""
+        return self.code.target
+
+    # Views
+
+    def view(self, value: Value) -> View:
+        """Where `value` lies."""
+        if value not in self.views:
+            if value.is_constant:
+                self.views[value] = View.whole(self._constant(value), value.type)
+            else:
+                self.views[value] = self._derived(value)
+        return self.views[value]
+
+    def contiguous(self, value: Value) -> View:
+        """Where `value` lies in row-major order, copied there if it must be."""
+        view = self.view(value)
+        return view if view.is_contiguous else self._copied(value, view)
+
+    def with_columns(self, value: Value) -> View:
+        """Where `value` lies with its last axis contiguous and rows anywhere, copied there if it must be."""
+        view = self.view(value)
+        return view if view.has_columns else self._copied(value, view)
+
+    def with_rows(self, value: Value) -> View:
+        """Where `value` lies with its last axis contiguous and rows evenly spaced, copied there if it must be."""
+        view = self.view(value)
+        return view if view.rows() is not None else self._copied(value, view)
+
+    def output(self, value: Value) -> View:
+        """Where a kernel is to write `value`: the caller's memory for an output of the graph, else the arena."""
+        buffer = self.outputs.get(value) or self._temporary(value.type)
+        self.views[value] = View.whole(buffer, value.type)
+        return self.views[value]
+
+    def copy(self, source: View, target: View) -> None:
+        """A step that copies elements from view to view."""
+        from alula.codegen.lower.map import copy_step  # the map kernel is written against this module
+
+        copy_step(self, source, target)
+
+    def temporary(self, type: TensorType) -> View:
+        """Room in the arena for what a kernel needs between its steps."""
+        return View.whole(self._temporary(type), type)
+
+    # Kernels and steps
+
+    def kernel(self, name: str, key: Hashable, operands: Sequence[View], body: Callable[[Chunk], None]) -> str:
+        """The function of a kernel, made once for each (name, key); `body` fills it in."""
+        identity = (name, key, tuple(view.dtype for view in operands))
+        if identity not in self.kernels:
+            label = f"{name}_{sum(1 for other in self.kernels if other[0] == name)}"  # type: ignore[index]
+            symbols = sorted(self.graph.symbols)
+            types: list[ir.Type] = [*[POINTER] * len(operands), *[I64] * len(symbols), I64, POINTER]
+            function = self.code.function(label, VOID, types)
+            e = Emitter(self.code, function)
+            arguments = list(function.args)
+            pointers = [Ptr(e, a, v.dtype) for a, v in zip(arguments, operands, strict=False)]
+            e.sizes = {s: Int(e, a) for s, a in zip(symbols, arguments[len(operands) :], strict=False)}
+            body(Chunk(e, pointers, Int(e, arguments[-2]), Ptr(e, arguments[-1])))
+            e.end()
+            self.kernels[identity] = label
+        return self.kernels[identity]
+
+    def step(self, kernel: str, operands: Sequence[View], writes: View, count: Count, label: str, macs: Dim = 0) -> None:
+        """Run a kernel after the steps there are."""
+        self.steps.append(Step(kernel, tuple(operands), writes, count, label, macs))
+
+    def scratch(self, elements: int) -> None:
+        """Every thread needs room for so many f32 elements, 64-byte aligned."""
+        self.scratch_bytes = max(self.scratch_bytes, -(-elements * 4 // 64) * 64)
+
+    # Inside
+
+    def _constant(self, value: Value) -> Buffer:
+        self.constants.append(value)
+        return Buffer(Space.CONSTANT, len(self.constants) - 1, value.type.bytes)
+
+    def _temporary(self, type: TensorType) -> Buffer:
+        self.arena.append(Buffer(Space.ARENA, len(self.arena), type.bytes))
+        return self.arena[-1]
+
+    def _copied(self, value: Value, view: View) -> View:
+        copy = View.whole(self._temporary(value.type), value.type)
+        self.copy(view, copy)
+        self.views[value] = copy
+        return copy
+
+    def _derived(self, value: Value) -> View:
+        node = value.producer
+        assert node is not None, "inputs have views from the start"
+        source = self.view(node.inputs[0])
+        match node.op:
+            case Reshape():
+                shaped = source.reshaped(value.type.shape)
+                return shaped or self.contiguous(node.inputs[0]).reshaped(value.type.shape)  # type: ignore[return-value]
+            case Transpose(perm=perm):
+                return source.permuted(perm)
+            case Slice(axis=axis, start=start, step=step):
+                return source.sliced(axis, start, value.type, step)
+            case Expand():
+                return source.broadcast(value.type.shape)
+        raise CodegenError(f"{node.op.name} {node.origin}: expected a value that was computed before")
+
+
+def lower(graph: Graph, code: Code) -> Lowering:
+    """The steps of a whole graph.  Raises CodegenError for an op that no kernel serves."""
+    import alula.codegen.lower  # noqa: F401  fills LOWERINGS; the lowerings are written against this module
+
+    state = Lowering(graph, code)
+    for index, value in enumerate(graph.inputs):
+        state.views[value] = View.whole(Buffer(Space.INPUT, index, value.type.bytes), value.type)
+    computed = [value for _, value in graph.outputs]
+    groups = group_nodes(graph)
+    made = {group.output for group in groups}
+    for index, value in enumerate(computed):
+        if value in made and value not in computed[:index]:
+            state.outputs[value] = Buffer(Space.OUTPUT, index, value.type.bytes)
+    for group in groups:
+        rule = LOWERINGS.get(type(group.anchor.op))
+        if rule is None:
+            node = group.anchor
+            raise CodegenError(f"{node.op.name} {node.origin}: expected an op with a kernel, got one without")
+        rule(state, group)
+    for index, value in enumerate(computed):
+        if value not in state.outputs or state.outputs[value].index != index:
+            target = View.whole(Buffer(Space.OUTPUT, index, value.type.bytes), value.type)
+            state.copy(state.view(value), target)
+    return state

@@ -1,0 +1,180 @@
+"""A whole graph as one object file: the steps, the native runtime, and the `alula_run` entry with a plain C interface."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from llvmlite import ir
+
+from alula.codegen.arena import Lifetime, plan_arena
+from alula.codegen.lowering import Lowering, Step, lower
+from alula.codegen.module import I8, I64, POINTER, VOID, Code
+from alula.codegen.spmd import declare_spmd, emit_spmd
+from alula.codegen.vector import ELEMENTS, Emitter, Int
+from alula.codegen.views import Buffer, Space, View
+from alula.core.dims import Dim, Expr, dim_at
+from alula.core.dtype import DType
+from alula.core.errors import CodegenError
+from alula.core.target import CpuTarget
+from alula.ir.graph import Graph
+
+# The caller's program structure and the frame of one run: pointers, then (frame only) the caller's arrays and the sizes.
+CONSTANTS, ARENA, SCRATCH, POOL, INPUTS, OUTPUTS, SIZES = range(7)
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """One step for people: what it computes, on what shape, its multiply-adds and bytes for one image."""
+
+    label: str
+    kernel: str
+    shape: str
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The machine code and what a caller must know to run it; all byte counts are for one image unless said."""
+
+    object: bytes
+    inputs: tuple[tuple[str, str], ...]  # names, and types as graphs print them
+    outputs: tuple[tuple[str, str], ...]
+    constants: tuple[int, ...]  # numbers of the graph's constants, in the order of the pointer table
+    arena_bytes: int
+    scratch_bytes: int  # of one thread
+    steps: tuple[StepInfo, ...]
+
+    def to_parts(self) -> dict[str, bytes]:
+        """As named binary parts, for the object cache."""
+        facts = asdict(replace(self, object=b""))
+        del facts["object"]
+        return {"object": self.object, "program": json.dumps(facts).encode()}
+
+    @classmethod
+    def from_parts(cls, parts: Mapping[str, bytes]) -> Program:
+        """What `to_parts` gave."""
+        facts: dict[str, Any] = json.loads(parts["program"])
+        ports = {side: tuple((name, type) for name, type in facts[side]) for side in ("inputs", "outputs")}
+        steps = tuple(StepInfo(**step) for step in facts["steps"])
+        return cls(**{**facts, **ports, "object": parts["object"], "constants": tuple(facts["constants"]), "steps": steps})
+
+
+def compile_graph(graph: Graph, target: CpuTarget) -> Program:
+    """The program of a final graph.  Raises CodegenError for an op without a kernel or more than one symbolic size."""
+    return assemble(lower_for(graph, target))
+
+
+def lower_for(graph: Graph, target: CpuTarget) -> Lowering:
+    """The graph's steps, with their kernels in a module of their own."""
+    if len(graph.symbols) > 1:
+        raise CodegenError(f"graph {graph.name}: expected at most one symbolic size, got {sorted(graph.symbols)}")
+    return lower(graph, Code(target))
+
+
+def assemble(state: Lowering) -> Program:
+    """Machine code for the steps and the runtime."""
+    offsets, arena_bytes = _arena(state)
+    emit_program(state, offsets)
+    order = {value: number for number, value in enumerate(state.graph.constants())}
+    ones = dict.fromkeys(state.graph.symbols, 1)
+    steps = tuple(
+        StepInfo(step.label, step.kernel, str(step.writes.type), dim_at(step.macs, ones)) for step in state.steps
+    )
+    constants = tuple(order[value] for value in state.constants)
+    inputs = tuple((value.name, str(value.type)) for value in state.graph.inputs)
+    outputs = tuple((name, str(value.type)) for name, value in state.graph.outputs)
+    return Program(state.code.object(), inputs, outputs, constants, arena_bytes, state.scratch_bytes, steps)
+
+
+def emit_program(state: Lowering, offsets: Mapping[Buffer, int]) -> None:
+    """Fills the module in: a thunk for each step, the program that runs them in turn, the runtime, the entry."""
+    code, graph = state.code, state.graph
+    spmd = declare_spmd(code)
+    e = Emitter(code, spmd.program)
+    frame, thread, threads = spmd.program.args
+    e.sizes = _sizes(e, graph, frame)
+    for number, step in enumerate(state.steps):
+        thunk = _emit_thunk(state, number, step, offsets)
+        e.b.call(spmd.parallel, [frame, thread, threads, step.count(e).value, thunk])
+    e.end()
+    emit_spmd(spmd, lambda emitter, frame: _field(emitter, frame, POOL))
+    _emit_run(code)
+
+
+def _arena(state: Lowering) -> tuple[dict[Buffer, int], int]:
+    """The place of each arena buffer and the arena's size, for one image; both grow with the batch."""
+    first: dict[Buffer, int] = {}
+    last: dict[Buffer, int] = {}
+    for number, step in enumerate(state.steps):
+        for view in (*step.operands, step.writes):
+            if view.buffer.space is Space.ARENA:
+                first.setdefault(view.buffer, number)
+                last[view.buffer] = number
+    buffers = list(first)
+    lifetimes = [Lifetime(_bytes_an_image(buffer.bytes), first[buffer], last[buffer]) for buffer in buffers]
+    offsets, total = plan_arena(lifetimes)
+    return dict(zip(buffers, offsets, strict=True)), total
+
+
+def _bytes_an_image(bytes: Dim) -> int:
+    """A number that, times the batch, is at least `bytes`."""
+    if not isinstance(bytes, Expr):
+        return bytes
+    if any(len(monomial) > 1 or not all(isinstance(atom, str) for atom in monomial) for monomial, _ in bytes.terms):
+        raise CodegenError(f"buffer of {bytes} bytes: expected a size that grows evenly with the batch")
+    return sum(max(coefficient, 0) for _, coefficient in bytes.terms)
+
+
+def _emit_thunk(state: Lowering, number: int, step: Step, offsets: Mapping[Buffer, int]) -> ir.Function:
+    """(frame, thread, chunk): the step's kernel with its operands' addresses."""
+    function = state.code.function(f"step_{number}", VOID, [POINTER, I64, I64])
+    e = Emitter(state.code, function)
+    frame, thread, chunk = function.args
+    e.sizes = _sizes(e, state.graph, frame)
+    addresses = [_address(e, state.graph, frame, view, offsets) for view in step.operands]
+    room = e.b.gep(_field(e, frame, SCRATCH), [(Int(e, thread) * state.scratch_bytes).value], source_etype=I8)
+    sizes = [e.sizes[symbol].value for symbol in sorted(state.graph.symbols)]
+    kernel = state.code.get(step.kernel)
+    e.b.call(kernel, [*addresses, *sizes, chunk, room])
+    e.end()
+    return function
+
+
+def _address(e: Emitter, graph: Graph, frame: ir.Value, view: View, offsets: Mapping[Buffer, int]) -> ir.Value:
+    buffer = view.buffer
+    if buffer.space is Space.ARENA:
+        batch = next(iter(e.sizes.values()), e.int(1))
+        base = e.b.gep(_field(e, frame, ARENA), [(batch * offsets[buffer]).value], source_etype=I8)
+    else:
+        table = _field(e, frame, {Space.CONSTANT: CONSTANTS, Space.INPUT: INPUTS, Space.OUTPUT: OUTPUTS}[buffer.space])
+        base = _field(e, table, buffer.index)
+    if view.offset == 0:
+        return base
+    return e.b.gep(base, [e.dim(view.offset).value], source_etype=ELEMENTS[view.dtype])
+
+
+def _emit_run(code: Code) -> None:
+    """`alula_run(program, inputs, outputs, batch, threads)`: program points to {constants, arena, scratch, pool}."""
+    function = code.function("alula_run", VOID, [POINTER, POINTER, POINTER, I64, I64], exported=True)
+    e = Emitter(code, function)
+    program, inputs, outputs, batch, threads = function.args
+    frame = e.stack(SIZES + 1, DType.I64).value
+    values = [*(_field(e, program, index) for index in (CONSTANTS, ARENA, SCRATCH, POOL)), inputs, outputs, batch]
+    for index, value in enumerate(values):
+        e.b.store(value, e.b.gep(frame, [ir.Constant(I64, index)], source_etype=I64))
+    e.b.call(code.get("alula_start"), [frame, threads])
+    e.end()
+
+
+def _sizes(e: Emitter, graph: Graph, frame: ir.Value) -> dict[str, Int]:
+    spots = {symbol: ir.Constant(I64, SIZES + n) for n, symbol in enumerate(sorted(graph.symbols))}
+    return {symbol: Int(e, e.b.load(e.b.gep(frame, [spot], source_etype=I64), typ=I64)) for symbol, spot in spots.items()}
+
+
+def _field(e: Emitter, structure: ir.Value, index: int) -> ir.Value:
+    return e.b.load(e.b.gep(structure, [ir.Constant(I64, index)], source_etype=I64), typ=POINTER)
+
+

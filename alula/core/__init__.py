@@ -1,0 +1,1 @@
+"""What everything stands on: dtypes, dimensions, targets, the preprocessing contract, errors."""

@@ -1,0 +1,1 @@
+"""The typed graph: ops, values, nodes; printer, parser, verifier."""

@@ -1,0 +1,17 @@
+"""All ops, each with its attributes, type inference and NumPy reference; importing this package registers them."""
+
+from alula.ops import attention, conv, elementwise, matmul, norm, outlook, pool, reduce, shape, softmax, unfold
+
+__all__ = [
+    "attention",
+    "conv",
+    "elementwise",
+    "matmul",
+    "norm",
+    "outlook",
+    "pool",
+    "reduce",
+    "shape",
+    "softmax",
+    "unfold",
+]

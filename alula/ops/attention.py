@@ -1,0 +1,65 @@
+"""Scaled dot-product attention over several heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from alula.core.dims import Dim
+from alula.core.dtype import Array
+from alula.core.errors import ShapeError
+from alula.ir.op import Op, register
+from alula.ir.types import TensorType, fixed
+from alula.ops.checks import FLOATS, check_dtype, check_same_dtype, check_shape
+from alula.ops.softmax import exact_softmax
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class Attention(Op):
+    """softmax(scale * q k^T) v, head by head.  q[b,n,heads*d], k[b,m,heads*d], v[b,m,heads*e] -> [b,n,heads*e].
+
+    Head h has columns h*d to (h+1)*d.  One float dtype, computed in float64 and rounded once; zeros for m = 0.
+    Source: Vaswani et al., arXiv 1706.03762, section 3.2.
+    """
+
+    name: ClassVar[str] = "attention"
+    heads: int
+    scale: float
+
+    def infer(self, q: TensorType, k: TensorType, v: TensorType) -> TensorType:
+        check_dtype(q, FLOATS)
+        check_same_dtype(q, k, v)
+        b, n, columns = q.dims("BNC")
+        _, m, _ = k.dims("BMC")
+        _, _, values = v.dims("BMC")
+        check_shape("k", k, b, m, check_heads(self.heads, columns))
+        check_shape("v", v, b, m, check_heads(self.heads, values))
+        return q.reshaped(b, n, values)
+
+    def reference(self, q: Array, k: Array, v: Array) -> Array:
+        q64, k64, v64 = (split_heads(x.astype(np.float64), self.heads) for x in (q, k, v))
+        with np.errstate(all="ignore"):
+            y = exact_softmax(self.scale * (q64 @ k64.swapaxes(-1, -2)), -1) @ v64
+            return y.swapaxes(1, 2).reshape(*q.shape[:2], v.shape[2]).astype(q.dtype)
+
+    def macs(self, types: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
+        q, k, _ = types
+        return (q.elements + outputs[0].elements) * k.shape[1]
+
+
+def check_heads(heads: int, columns: Dim) -> int:
+    """The fixed number of columns, once `heads` divides it."""
+    count = fixed(columns, "number of columns")
+    if heads < 1 or count % heads:
+        raise ShapeError(f"expected heads that divide the {count} columns, got {heads}")
+    return count
+
+
+def split_heads(x: Array, heads: int) -> Array:
+    """x[b,n,heads*d] -> [b,heads,n,d]."""
+    b, n, columns = x.shape
+    return x.reshape(b, n, heads, columns // heads).swapaxes(1, 2)

@@ -1,0 +1,103 @@
+"""Scaled dot-product attention as one op."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from alula.core.dims import Dim, product, quotient
+from alula.ir.graph import Graph, Node, Value
+from alula.ops.attention import Attention
+from alula.ops.matmul import Matmul
+from alula.ops.softmax import Softmax
+from alula.passes.match import behind, made_by
+from alula.passes.rewrite import RewritePass
+from alula.passes.views import View, apply_view
+
+
+@dataclass(frozen=True)
+class FuseAttention(RewritePass):
+    """matmul(softmax(s * matmul(q, k^T)), v)  =>  attention(q, k, v), on token-major [b,n,heads*d] operands.
+
+    The operands may be seen through any views that leave them token-major (a split into heads, a slice of one tensor
+    of all three), and s may stand on q, on k or on their product.  Refused where anything is added to the scores, where
+    the softmax takes another axis, and where its result is used elsewhere too.
+    """
+
+    name: ClassVar[str] = "fuse-attention"
+    anchors: ClassVar = (Matmul,)
+
+    def rewrite(self, node: Node, graph: Graph) -> Value | None:
+        found = _scores(graph, node)
+        if found is None:
+            return None
+        dots, scale = found
+        q, k = (behind(value, scales=True) for value in dots.inputs)
+        v = behind(node.inputs[1])
+        k_view = k[1].transposed(_swapped(len(k[1].shape)))
+        if k_view is None:
+            return None
+        for heads in _head_counts(k_view):
+            views = [token_major(view, heads) for view in (q[1], k_view, v[1])]
+            back = _from_token_major(node.output, heads)
+            if back is not None and all(view is not None and view.merged().keeps_order for view in views):
+                seen = zip((q[0], k[0], v[0]), views, strict=True)
+                tensors = [apply_view(graph, value, view) for value, view in seen if view is not None]
+                return apply_view(graph, graph.add(Attention(heads, scale * q[2] * k[2]), *tensors), back)
+        return None
+
+
+def _scores(graph: Graph, node: Node) -> tuple[Node, float] | None:
+    """Of matmul(softmax(s * matmul(q, k)), v): the inner matmul and s; None where it is something else."""
+    left, right = node.inputs
+    weights, outer, _ = behind(left)
+    softmax = made_by(weights, Softmax)
+    if softmax is None or softmax.op != Softmax(weights.type.rank - 1) or graph.sole_use(weights) is None:
+        return None
+    scores, inner, scale = behind(softmax.inputs[0], scales=True)
+    dots = made_by(scores, Matmul)
+    if dots is None or not _keeps_rows(inner) or not _keeps_rows(outer):
+        return None
+    alike = scores.type.shape[-2:] == left.type.shape[-2:] and right.type.shape[:-2] == left.type.shape[:-2]
+    same_batch = all(value.type.shape[:-2] == scores.type.shape[:-2] for value in dots.inputs)
+    return (dots, scale) if alike and same_batch else None
+
+
+def _keeps_rows(view: View) -> bool:
+    """True where the view is a reshape that leaves the last axis alone."""
+    return view.merged().keeps_order and view.keeps_axis(len(view.source) - 1, len(view.shape) - 1)
+
+
+def _swapped(rank: int) -> tuple[int, ...]:
+    return (*range(rank - 2), rank - 1, rank - 2)
+
+
+def _head_counts(view: View) -> Iterator[int]:
+    """What the innermost factors of the batch dimensions multiply to: the possible numbers of heads, 1 first."""
+    yield 1
+    split = view.split()
+    heads: Dim = 1
+    if split is not None:
+        for factor in reversed([factor for group in split[1][:-2] for factor in group]):
+            heads = heads * split[0].factors[factor]
+            if not isinstance(heads, int):
+                return
+            yield heads
+
+
+def token_major(view: View, heads: int) -> View | None:
+    """The view of [batch..., n, d] continued to [b, n, heads*d]; None where `heads` is no inner part of the batch."""
+    *batch, n, d = view.shape
+    try:
+        b = quotient(product(batch), heads)
+    except ValueError:
+        return None
+    turned = view.reshaped((b, heads, n, d)).transposed((0, 2, 1, 3))
+    return turned.reshaped((b, n, d * heads)) if turned else None
+
+
+def _from_token_major(value: Value, heads: int) -> View | None:
+    """The view of attention's [b,n,heads*e] that is `value`'s [batch..., n, e]."""
+    there = token_major(View.identity(value.type.shape), heads)
+    return there.inverse() if there else None

@@ -1,0 +1,109 @@
+"""LayerNorm as one op."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from alula.ir.graph import Graph, Node, Value
+from alula.ops.elementwise import Add, Div, Mul, Pow, Reciprocal, Rsqrt, Sqrt, Sub
+from alula.ops.norm import LayerNorm
+from alula.ops.reduce import ReduceMean
+from alula.passes.match import made_by, rounded, scalar
+from alula.passes.rewrite import RewritePass
+
+
+@dataclass(frozen=True)
+class FuseLayerNorm(RewritePass):
+    """(x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps)  =>  layer_norm(x, 1, 0), means over the last axis.
+
+    The division may be a product with rsqrt or with a reciprocal, the square a power or a product.  What is multiplied
+    and added afterwards becomes gamma and beta (fold-scale-shift).
+    """
+
+    name: ClassVar[str] = "fuse-layer-norm"
+    anchors: ClassVar = (Div, Mul)
+
+    def rewrite(self, node: Node, graph: Graph) -> Value | None:
+        left, right = node.inputs
+        found = _normalised(left, _root(right) if isinstance(node.op, Div) else _inverse_root(right))
+        if found is None and isinstance(node.op, Mul):
+            found = _normalised(right, _inverse_root(left))
+        if found is None:
+            return None
+        x, eps = found
+        c = x.type.shape[-1]
+        if not isinstance(c, int) or x.type != node.output.type:
+            return None
+        gamma, beta = (graph.constant(rounded(vector, x.type.dtype)) for vector in (np.ones(c), np.zeros(c)))
+        return graph.add(LayerNorm(eps), x, gamma, beta)
+
+
+def _root(value: Value) -> Value | None:
+    """a of sqrt(a)."""
+    node = made_by(value, Sqrt)
+    if node is not None:
+        return node.inputs[0]
+    power = made_by(value, Pow)
+    return power.inputs[0] if power is not None and scalar(power.inputs[1]) == 0.5 else None
+
+
+def _inverse_root(value: Value) -> Value | None:
+    """a of 1 / sqrt(a)."""
+    if (node := made_by(value, Rsqrt)) is not None:
+        return node.inputs[0]
+    if (node := made_by(value, Reciprocal)) is not None:
+        return _root(node.inputs[0])
+    if (node := made_by(value, Div)) is not None:
+        return _root(node.inputs[1]) if scalar(node.inputs[0]) == 1 else None
+    node = made_by(value, Pow)
+    return node.inputs[0] if node is not None and scalar(node.inputs[1]) == -0.5 else None
+
+
+def _normalised(centred: Value, radicand: Value | None) -> tuple[Value, float] | None:
+    """x and eps, where `centred` is x - mean(x) and `radicand` its variance + eps."""
+    total = made_by(radicand, Add) if radicand is not None else None
+    difference = made_by(centred, Sub)
+    if total is None or difference is None:
+        return None
+    for variance, constant in (total.inputs, total.inputs[::-1]):
+        eps, mean = scalar(constant), _mean_of(variance)
+        squared = _square_of(mean) if mean is not None else None
+        if (
+            eps is None
+            or eps < 0
+            or squared is None
+            or (squared is not centred and _x_of(squared) is not difference.inputs[0])
+        ):
+            continue
+        x = _x_of(centred)
+        return (x, eps) if x is not None else None
+    return None
+
+
+def _x_of(centred: Value) -> Value | None:
+    """x of x - mean(x)."""
+    node = made_by(centred, Sub)
+    if node is None or _mean_of(node.inputs[1]) is not node.inputs[0]:
+        return None
+    return node.inputs[0]
+
+
+def _mean_of(value: Value) -> Value | None:
+    """a of the mean of a over its last axis, which stays, of size 1."""
+    node = made_by(value, ReduceMean)
+    if node is None or not isinstance(node.op, ReduceMean):
+        return None
+    x = node.inputs[0]
+    return x if node.op.keepdims and node.op.axes == (x.type.rank - 1,) else None
+
+
+def _square_of(value: Value) -> Value | None:
+    """a of a * a or a ** 2."""
+    node = value.producer
+    if node is None or not isinstance(node.op, Mul | Pow):
+        return None
+    a, b = node.inputs
+    return a if (a is b if isinstance(node.op, Mul) else scalar(b) == 2) else None

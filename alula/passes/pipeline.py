@@ -1,0 +1,68 @@
+"""The passes in order: what turns an imported graph into the one that code is generated for."""
+
+from __future__ import annotations
+
+from alula.ir.graph import Graph
+from alula.passes.canonical_views import CanonicalViews
+from alula.passes.conv_to_linear import ConvToLinear
+from alula.passes.fold_batch_norm import FoldBatchNorm
+from alula.passes.fold_channel_order import FoldChannelOrder
+from alula.passes.fold_constants import FoldConstants
+from alula.passes.fold_flatten import FoldFlatten
+from alula.passes.fold_input_normalisation import FoldInputNormalisation
+from alula.passes.fold_scale_shift import FoldScaleShift
+from alula.passes.fuse_attention import FuseAttention
+from alula.passes.fuse_gelu import FuseGelu
+from alula.passes.fuse_layer_norm import FuseLayerNorm
+from alula.passes.fuse_linear import FuseLinear
+from alula.passes.fuse_outlook_attention import FuseOutlookAttention
+from alula.passes.hoist_slices import HoistSlices
+from alula.passes.merge_projections import MergeProjections
+from alula.passes.remove_dead_code import RemoveDeadCode
+from alula.passes.remove_duplicates import RemoveDuplicates
+from alula.passes.remove_identities import RemoveIdentities
+from alula.passes.rewrite import Pass, Repeat
+from alula.passes.simplify_slices import SimplifySlices
+from alula.passes.sink_reshapes import SinkReshapes
+from alula.passes.sink_slices import SinkSlices
+from alula.passes.sink_transposes import SinkTransposes
+
+CANONICAL = Repeat(
+    (
+        FoldConstants(),
+        RemoveIdentities(),
+        RemoveDuplicates(),
+        CanonicalViews(),
+        SimplifySlices(),
+        HoistSlices(),
+        SinkSlices(),
+    )
+)
+
+PIPELINE: tuple[Pass, ...] = (
+    RemoveDeadCode(),
+    CANONICAL,
+    FuseLinear(),
+    FuseGelu(),
+    FuseLayerNorm(),
+    FuseAttention(),
+    FuseOutlookAttention(),
+    Repeat((CANONICAL, SinkTransposes(), SinkReshapes())),
+    FoldBatchNorm(),
+    FoldInputNormalisation(),
+    FoldChannelOrder(),
+    FoldScaleShift(),
+    FoldFlatten(),
+    ConvToLinear(),
+    MergeProjections(),
+)
+
+
+def optimise(graph: Graph) -> Graph:
+    """The same graph, changed in place: passes in order, all of them again until none changes anything.
+
+    Outputs keep their names, types and order; values change by rounding alone.  Raises GraphError, naming the pass, for
+    a graph that the verifier refuses.
+    """
+    Repeat(PIPELINE).run(graph)
+    return graph

@@ -1,0 +1,89 @@
+"""Machine code in this process: an object file linked, its thread pool, and calls of `alula_run`."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import threading
+from collections.abc import Sequence
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from alula.codegen.program import Program
+from alula.core.dtype import Array
+
+ALIGNMENT = 64
+EXPORTS = ("alula_run", "alula_pool_create", "alula_pool_destroy")
+
+_linker: llvm.LLJIT | None = None
+_linker_lock = threading.Lock()
+_library_numbers = itertools.count()
+
+
+def linked(object: bytes, names: Sequence[str]) -> llvm.ResourceTracker:
+    """The addresses of an object's functions, valid while the tracker lives.  One linker serves the process."""
+    global _linker
+    with _linker_lock:
+        if _linker is None:
+            llvm.initialize_native_target()
+            llvm.initialize_native_asmprinter()
+            _linker = llvm.create_lljit_compiler()
+        library = llvm.JITLibraryBuilder().add_object_img(object).add_current_process()
+        for name in names:
+            library.export_symbol(name)
+        return library.link(_linker, f"alula_{next(_library_numbers)}")
+
+
+class NativeProgram:
+    """A linked program with its threads and its memory.  One run at a time; other threads wait for their turn."""
+
+    def __init__(self, program: Program, constants: Sequence[Array], threads: int) -> None:
+        self._library = linked(program.object, EXPORTS)
+        self._constants = [constants[number] for number in program.constants]
+        self._table = _pointers(self._constants)
+        self._arena_bytes, self._threads = program.arena_bytes, threads
+        self._scratch = aligned(program.scratch_bytes * threads)
+        self._arena = aligned(0)
+        self._lock = threading.Lock()
+        pointer, size = ctypes.c_void_p, ctypes.c_int64
+        create = ctypes.CFUNCTYPE(pointer, size)(self._library["alula_pool_create"])
+        self._destroy = ctypes.CFUNCTYPE(None, pointer)(self._library["alula_pool_destroy"])
+        self._run = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, size, size)(self._library["alula_run"])
+        self._pool: int | None = create(threads)
+        if not self._pool:
+            raise MemoryError("thread pool: expected memory for it, got none")
+
+    def run(self, inputs: Sequence[Array], outputs: Sequence[Array], batch: int) -> None:
+        """Fill `outputs` from `inputs`: contiguous arrays of the program's types.  The GIL is released meanwhile."""
+        with self._lock:
+            if self._pool is None:
+                raise ValueError("session: expected an open one, got a closed one")
+            if self._arena.nbytes < self._arena_bytes * batch:
+                self._arena = aligned(self._arena_bytes * batch)
+            memory = (ctypes.addressof(self._table), self._arena.ctypes.data, self._scratch.ctypes.data, self._pool)
+            program = (ctypes.c_void_p * len(memory))(*memory)
+            given, taken = _pointers(inputs), _pointers(outputs)
+            self._run(program, given, taken, batch, self._threads)
+
+    def close(self) -> None:
+        """End the threads and let go of the memory; running afterwards is an error."""
+        with self._lock:
+            if self._pool is not None:
+                self._destroy(self._pool)
+                self._pool, self._arena = None, aligned(0)
+
+    def __del__(self) -> None:
+        if getattr(self, "_pool", None) is not None:
+            self.close()
+
+
+def aligned(size: int) -> Array:
+    """`size` bytes of untouched memory on a cache-line boundary."""
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size]
+
+
+def _pointers(arrays: Sequence[Array]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * max(1, len(arrays)))(*(array.ctypes.data for array in arrays))

@@ -1,0 +1,138 @@
+"""A model file ready to run: the public `Session`, and `load`, which opens one."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from alula.artifact.model import ModelFile
+from alula.artifact.reader import read_model
+from alula.codegen.packing import pack_weights
+from alula.codegen.program import Program, StepInfo, compile_graph
+from alula.core.dims import Expr
+from alula.core.dtype import Array, DType
+from alula.core.errors import ShapeError, UsageError
+from alula.core.preprocess import Preprocess
+from alula.core.target import CpuTarget, target_named
+from alula.ir.parser import parse_type
+from alula.ir.types import TensorType
+from alula.runtime.cache import ObjectCache, object_key
+from alula.runtime.host import default_threads, native_target, supports
+from alula.runtime.native import NativeProgram
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of a model; None in its shape is the batch."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int | None, ...]
+
+    @classmethod
+    def of(cls, name: str, type: TensorType) -> Port:
+        """The port for a value of the graph."""
+        return cls(name, type.dtype, tuple(None if isinstance(dim, Expr) else dim for dim in type.shape))
+
+    def __str__(self) -> str:
+        sizes = ",".join("N" if size is None else str(size) for size in self.shape)
+        return f"{self.name} {self.dtype}[{sizes}]"
+
+
+class Session:
+    """A loaded model.  `run` may be called from any thread; calls take turns."""
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        started = time.perf_counter()
+        if threads is not None and threads < 1:
+            raise UsageError(f"threads: expected at least 1, got {threads}")
+        self.threads, self.threads_why = default_threads() if threads is None else (threads, "as asked")
+        with read_model(path) as file:
+            self._describe(file)
+            program, constants = self._program(file)
+        self.inputs = tuple(Port.of(name, parse_type(text)) for name, text in program.inputs)
+        self.outputs = tuple(Port.of(name, parse_type(text)) for name, text in program.outputs)
+        self.steps: tuple[StepInfo, ...] = program.steps
+        self.macs = sum(step.macs for step in program.steps)
+        self.arena_bytes, self.scratch_bytes = program.arena_bytes, program.scratch_bytes
+        self._native = NativeProgram(program, constants, self.threads)
+        self.load_ms = (time.perf_counter() - started) * 1e3
+
+    def run(self, *arrays: Array) -> tuple[Array, ...]:
+        """The outputs for one array per input, in order; all share one batch.  Raises ShapeError for another type.
+
+        Arrays are taken as they are where they are contiguous, copied first where they are not.
+        """
+        if len(arrays) != len(self.inputs):
+            raise ShapeError(f"run: expected {len(self.inputs)} arrays, got {len(arrays)}")
+        batch = self._batch(arrays)
+        inputs = [np.ascontiguousarray(array) for array in arrays]
+        outputs = tuple(np.empty([batch if n is None else n for n in p.shape], p.dtype.numpy) for p in self.outputs)
+        self._native.run(inputs, outputs, batch)
+        return outputs
+
+    def close(self) -> None:
+        """End the session's threads and let go of its memory."""
+        self._native.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _describe(self, file: ModelFile) -> None:
+        meta = file.meta
+        self.preprocess: Preprocess | None = meta.preprocess
+        self.precision, self.batch_range, self.tuned_batch = meta.precision, meta.batch_range, meta.tuned_batch
+        built_for, host = target_named(meta.target), native_target()
+        self._target: CpuTarget = built_for if supports(built_for) else host
+        self.target = self._target.name
+
+    def _program(self, file: ModelFile) -> tuple[Program, list[Array]]:
+        """The native program and the constants it reads, from the cache where it was compiled before."""
+        repack = file.meta.target != self.target
+        cache, key = ObjectCache(), object_key(file.digest, self.target)
+        parts = cache.get(key)
+        self.from_cache = parts is not None
+        if parts is not None and not repack:
+            return Program.from_parts(parts), [section.array for section in file.constants]
+        graph = file.graph()
+        if repack:
+            pack_weights(graph, self._target)
+        program = compile_graph(graph, self._target) if parts is None else Program.from_parts(parts)
+        if parts is None:
+            cache.put(key, program.to_parts())
+        return program, [value.data for value in graph.constants() if value.data is not None]
+
+    def _batch(self, arrays: tuple[Array, ...]) -> int:
+        """The batch that all arrays share, each being what its port takes."""
+        batch = None
+        for port, array in zip(self.inputs, arrays, strict=True):
+            found = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
+            fits = isinstance(array, np.ndarray) and array.dtype == port.dtype.numpy and array.ndim == len(port.shape)
+            if not fits or any(want not in (None, size) for want, size in zip(port.shape, array.shape, strict=True)):
+                raise ShapeError(f"run input {port.name}: expected {port}, got {found}")
+            for want, size in zip(port.shape, array.shape, strict=True):
+                if want is None and batch not in (None, size):
+                    raise ShapeError(f"run input {port.name}: expected the other inputs' batch of {batch}, got {size}")
+                batch = size if want is None else batch
+        low, high = self.batch_range
+        if batch is not None and not low <= batch <= high:
+            raise ShapeError(f"run: expected a batch of {low}..{high}, got {batch}")
+        return 1 if batch is None else batch
+
+
+def load(path: str | os.PathLike[str], threads: int | None = None) -> Session:
+    """The model file at `path`, ready to run on `threads` threads (by default, as many as this process may use).
+
+    Raises ModelFormatError for a file that is damaged or is none.
+    """
+    return Session(Path(path), threads)

@@ -1,0 +1,1 @@
+"""Pictures: decoding, the preprocessing contract, folders with labels, streams of batches, accuracy."""

@@ -1,0 +1,173 @@
+import json
+import re
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import alula
+from alula.artifact import reader
+from alula.cli.main import main
+from alula.core.dtype import DType
+from alula.core.files import atomic_write
+from alula.core.preprocess import Preprocess, named_preprocess
+from alula.ir.graph import Graph
+from alula.ir.types import TensorType
+
+
+@dataclass
+class Compiler:
+    """What stands in for the layers below the command: it keeps what it was asked for."""
+
+    carried: Preprocess | None = None
+    shape: tuple[int, ...] = (2, 3, 64, 64)
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    def from_torch(self, path: Path, dim_range: object = None) -> Graph:
+        self.asked["dim_range"] = dim_range
+        graph = Graph("model")
+        graph.input("x", TensorType(DType.F32, self.shape))
+        graph.preprocess = self.carried
+        return graph
+
+    def config(self, **options: object) -> dict[str, object]:
+        self.asked.update(options)
+        return options
+
+    def build(self, graph: Graph, config: object) -> "Compiler":
+        return self
+
+    def save(self, path: Path) -> None:
+        with atomic_write(path) as file:
+            file.write(b"x" * 1_234_567)
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Compiler:
+    stand_in = Compiler()
+    for name, value in (
+        ("from_torch", stand_in.from_torch),
+        ("BuildConfig", stand_in.config),
+        ("build", stand_in.build),
+    ):
+        monkeypatch.setattr(alula, name, value, raising=False)
+    monkeypatch.setattr(reader, "read_summary", lambda path: {"kernels": [{}] * 7}, raising=False)
+    monkeypatch.chdir(tmp_path)
+    program = torch.export.export(torch.nn.ReLU(), (torch.zeros(2, 3),))
+    torch.export.save(program, "m.pt2")
+    return stand_in
+
+
+def test_one_line_and_the_figures(compiler: Compiler, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build", "m.pt2", "-o", "m.alula", "--json", "f.json"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("m.alula: 1.2 MB, 7 kernels, force_float32, built in ")
+    assert out.count("\n") == 1
+    figures = json.loads(Path("f.json").read_text())
+    assert (figures["bytes"], figures["kernels"]) == (1_234_567, 7)
+    assert compiler.asked == {
+        "dim_range": None,
+        "precision": "force_float32",
+        "preprocess": None,
+        "fold_normalisation": True,
+        "target": "native",
+        "shape_mutable": True,
+        "batch_size": 1,
+    }
+
+
+def test_every_option_arrives(compiler: Compiler) -> None:
+    words = "--precision p --shape-mutable false --batch-size 8 --target avx2 --preprocess volo --no-fold-normalisation"
+    ranges = ["--dim-range", "1,3,64,64", "9,3,64,64"]
+    assert main(["build", "m.pt2", "-o", "m.alula", *words.split(), *ranges]) == 0
+    assert compiler.asked == {
+        "dim_range": ((1, 3, 64, 64), (9, 3, 64, 64)),
+        "precision": "p",
+        "preprocess": named_preprocess("volo", 64),
+        "fold_normalisation": False,
+        "target": "avx2",
+        "shape_mutable": False,
+        "batch_size": 8,
+    }
+
+
+def test_contract_of_the_program_and_of_a_file(compiler: Compiler) -> None:
+    compiler.carried = named_preprocess("volo", 64)
+    assert main(["build", "m.pt2", "-o", "m.alula"]) == 0
+    assert compiler.asked["preprocess"] == compiler.carried
+    own = Preprocess(crop=64, resize=70, order="BGR")
+    Path("own.json").write_text(json.dumps(own.to_json()))
+    assert main(["build", "m.pt2", "-o", "m.alula", "--preprocess", "own.json"]) == 0
+    assert compiler.asked["preprocess"] == own
+
+
+def files(folder: Path) -> None:
+    """Files that are no exported programs."""
+    torch.save({"a": torch.zeros(1)}, folder / "checkpoint.pth.tar")
+    torch.save({"a": torch.zeros(1)}, folder / "legacy.pt", _use_new_zipfile_serialization=False)
+    with zipfile.ZipFile(folder / "script.pt", "w") as archive:
+        archive.writestr("script/code/__torch__.py", "")
+    with zipfile.ZipFile(folder / "other.zip", "w") as archive:
+        archive.writestr("readme", "")
+    (folder / "m.onnx").write_bytes(b"\x08\x07")
+    (folder / "m.txt").write_text("PK")
+    (folder / "empty.pt2").touch()
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("checkpoint.pth.tar", r"got a checkpoint \(alula export --checkpoint\)"),
+        ("legacy.pt", "got a checkpoint"),
+        ("script.pt", "got TorchScript"),
+        ("other.zip", "got a zip file without one"),
+        ("m.onnx", "got an ONNX model"),
+        ("m.txt", "got another kind of file"),
+        ("empty.pt2", "got another kind of file"),
+        ("missing.pt2", "expected a readable file, got No such file or directory"),
+        ("folder", "expected a readable file, got Is a directory"),
+    ],
+)
+def test_other_files_are_named_for_what_they_are(
+    compiler: Compiler, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, found: str
+) -> None:
+    files(tmp_path)
+    Path("folder").mkdir()
+    assert main(["build", name, "-o", "m.alula"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: model {name}: expected ")
+    assert error.count("\n") == 1
+    assert re.search(found, error)
+    assert compiler.asked == {}
+    assert not Path("m.alula").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--shape-mutable", "yes"], "expected true or false, got 'yes'"),
+        (["--dim-range", "1,3", "x"], "expected sizes like 1,3,224,224, got 'x'"),
+        (["--preprocess", "none.json"], "expected volo, imagenet or a JSON file, got No such file"),
+        (["--preprocess", "broken.json"], "preprocess broken.json: expected JSON, got Expecting value"),
+        (["--preprocess", "wrong.json"], "preprocess: expected keys among"),
+        (["-o", "none/m.alula"], "writing none/m.alula: expected an existing folder, got none"),
+        (["--max-drop", "0.5"], "unrecognized arguments: --max-drop"),
+    ],
+)
+def test_wrong_usage(compiler: Compiler, capsys: pytest.CaptureFixture[str], options: list[str], message: str) -> None:
+    Path("broken.json").write_text("volo")
+    Path("wrong.json").write_text('{"size": 3}')
+    assert main(["build", "m.pt2", "-o", "m.alula", *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not Path("m.alula").exists()
+
+
+def test_named_contract_needs_pictures(compiler: Compiler, capsys: pytest.CaptureFixture[str]) -> None:
+    compiler.shape = (2, 10)
+    assert main(["build", "m.pt2", "-o", "m.alula", "--preprocess", "volo"]) == 2
+    assert "expected an input [batch, 3, s, s] to preprocess for, got f32[2,10]" in capsys.readouterr().err

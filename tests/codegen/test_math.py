@@ -1,0 +1,297 @@
+"""Vector exp, log, erf, GELU and kin: their stated errors against float64, their special values, their machine code."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from alula.codegen.kernels import math
+from alula.codegen.module import F32, I64, POINTER, VOID, Code
+from alula.codegen.vector import Emitter, Int, Ptr, Vec
+from alula.core.target import AVX2, AVX512, CpuTarget
+from tests.conftest import ROOT
+
+from .conftest import Jit, stack_accesses, undefined_symbols, vector_operations
+
+Array = np.ndarray
+Kernel = Callable[..., Vec]
+INF, NAN = np.inf, np.nan
+TARGETS = [
+    pytest.param(AVX2, marks=pytest.mark.isa("avx2"), id="avx2"),
+    pytest.param(AVX512, marks=pytest.mark.isa("avx512"), id="avx512"),
+]
+
+
+def by_torch(function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Array], Array]:
+    """A float64 function of PyTorch as one of NumPy arrays."""
+    return lambda x: function(torch.from_numpy(x)).numpy()
+
+
+def gelu_tanh_float64(x: Array) -> Array:
+    y = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
+    return x * by_torch(torch.sigmoid)(2 * y)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One function: its float64 reference, its stated error in ulp, and where that holds."""
+
+    emit: Kernel
+    reference: Callable[[Array], Array]
+    ulp: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return self.emit.__name__
+
+
+CASES = [
+    Case(math.exp, np.exp, 1.0, -86.98, 89.0),
+    Case(math.log, np.log, 1.0, 0.0, INF),
+    Case(math.erf, by_torch(torch.erf), 2.0, -INF, INF),
+    Case(math.tanh, np.tanh, 2.0, -INF, INF),
+    Case(math.sigmoid, by_torch(torch.sigmoid), 2.5, -87.3, INF),
+    Case(math.silu, by_torch(torch.nn.functional.silu), 2.5, -88.7, INF),
+    Case(math.rsqrt, lambda x: 1 / np.sqrt(x), 1.5, 0.0, INF),
+]
+GELUS = [
+    Case(math.gelu_erf, by_torch(lambda x: x * torch.special.ndtr(x)), 0.0, -INF, INF),
+    Case(math.gelu_tanh, gelu_tanh_float64, 0.0, -INF, INF),
+]
+
+
+def map_code(target: CpuTarget, emit: Kernel, inputs: int = 1) -> Code:
+    """`run(x, y, out, n)`: out[i] = emit(x[i]) or emit(x[i], y[i])."""
+    code = Code(target)
+    function = code.function("run", VOID, [POINTER, POINTER, POINTER, I64], exported=True)
+    e = Emitter(code, function)
+    *sources, out, count = function.args
+    with e.loop(Int(e, count), step=e.lanes) as loop:
+        vectors = [e.load(Ptr(e, source), loop.index) for source in sources[:inputs]]
+        e.store(emit(e, *vectors), Ptr(e, out), loop.index)
+    e.end()
+    return code
+
+
+def single_code(target: CpuTarget, emit: Kernel, inputs: int = 1) -> Code:
+    """`run(x, y, out)` for one vector of each."""
+    code = Code(target)
+    function = code.function("run", VOID, [POINTER] * 3, exported=True)
+    e = Emitter(code, function)
+    *sources, out = function.args
+    e.store(emit(e, *(e.load(Ptr(e, source)) for source in sources[:inputs])), Ptr(e, out))
+    e.end()
+    return code
+
+
+def evaluate(jit: Jit, target: CpuTarget, emit: Kernel, x: Array, y: Array | None = None) -> Array:
+    """The compiled function of float32 arrays of any length."""
+    address = jit(map_code(target, emit, inputs=1 if y is None else 2), "run")["run"]
+    run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64)(address)
+    padded = [np.resize(source, -(-x.size // 16) * 16).astype(np.float32) for source in (x, x if y is None else y)]
+    out = np.empty_like(padded[0])
+    run(padded[0].ctypes.data, padded[1].ctypes.data, out.ctypes.data, out.size)
+    return out[: x.size]
+
+
+@pytest.fixture(scope="module")
+def samples() -> Array:
+    """Numbers of every exponent and sign, dense ones where the functions do something, and the special values."""
+    anything = (np.arange(1 << 18, dtype=np.uint64) * 16381 % (1 << 32)).astype(np.uint32).view(np.float32)
+    dense = [np.linspace(-top, top, 1 << 18) for top in (0.01, 1.5, 12.0, 110.0)]
+    special = [0.0, -0.0, INF, -INF, NAN, 1e-45, -1e-45, 1e-38, -1e-38, 3.4028235e38, -3.4028235e38]
+    return np.concatenate([anything, *dense, special]).astype(np.float32)
+
+
+def wide(case: Case, x: Array) -> Array:
+    """The float64 reference."""
+    with np.errstate(all="ignore"):
+        return case.reference(x.astype(np.float64))
+
+
+def ulps(got: Array, reference: Array) -> Array:
+    """Errors in units of the last place of the float32 nearest to the reference."""
+    return np.abs(got.astype(np.longdouble) - reference) / np.spacing(np.abs(reference).astype(np.float32))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_error_in_ulp_is_as_stated(jit: Jit, samples: Array, case: Case, target: CpuTarget) -> None:
+    x = samples[(samples > case.low) & (samples < case.high)]
+    reference = wide(case, x)
+    in_range = np.abs(reference) < np.float64(np.finfo(np.float32).max)
+    got = evaluate(jit, target, case.emit, x)
+    np.testing.assert_array_equal(got[~in_range], reference[~in_range].astype(np.float32))
+    error = ulps(got[in_range], reference[in_range])
+    worst = error.argmax()
+    assert error[worst] <= case.ulp, f"{error[worst]} ulp at {x[in_range][worst]!r}"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("case", GELUS, ids=str)
+def test_gelu_error_is_as_stated(jit: Jit, samples: Array, case: Case, target: CpuTarget) -> None:
+    x = samples[np.isfinite(samples)]
+    reference = wide(case, x)
+    error = np.abs(evaluate(jit, target, case.emit, x) - reference)
+    assert (error / np.maximum(1.0, np.abs(x))).max() <= 1.5e-7
+    relative = error / np.maximum(np.abs(reference), np.finfo(np.float32).tiny)
+    near = (x >= -3) & (x < 0)
+    assert relative[near].max() <= (3e-5 if case.emit is math.gelu_erf else 1e-6)
+    assert relative[x >= 0].max() <= 1.7e-7
+    if case.emit is math.gelu_erf:
+        edge = np.float32(math.NORMAL_EDGE)
+        np.testing.assert_array_equal(evaluate(jit, target, case.emit, x[x >= edge]), x[x >= edge])
+        assert error[x <= -edge].max() <= 8.5e-7  # Phi(-5.245) * 5.245 = 4.1e-7 is cut to next to nothing
+
+
+EXACT: list[tuple[Kernel, dict[float, float]]] = [
+    (math.exp, {0.0: 1.0, -INF: 0.0, INF: INF, NAN: NAN, 88.73: INF, 3e38: INF, -86.995: 0.0, -104.0: 0.0, -3e38: 0.0}),
+    (math.log, {0.0: -INF, -0.0: -INF, 1.0: 0.0, INF: INF, -INF: NAN, NAN: NAN, -1.0: NAN, -1e-45: NAN}),
+    (math.erf, {0.0: 0.0, -0.0: -0.0, INF: 1.0, -INF: -1.0, NAN: NAN, 3.93: 1.0, -3.93: -1.0, 3e38: 1.0}),
+    (math.tanh, {0.0: 0.0, -0.0: -0.0, INF: 1.0, -INF: -1.0, NAN: NAN, 9.02: 1.0, 1e-45: 1e-45, -1e-45: -1e-45}),
+    (math.sigmoid, {0.0: 0.5, INF: 1.0, -INF: 0.0, NAN: NAN, -88.73: 0.0, 3e38: 1.0, -3e38: 0.0}),
+    (math.silu, {0.0: 0.0, -0.0: -0.0, INF: INF, -INF: -0.0, NAN: NAN, 3e38: 3e38, -3e38: -0.0}),
+    (math.gelu_tanh, {0.0: 0.0, -0.0: -0.0, INF: INF, -INF: -0.0, NAN: NAN, 3e38: 3e38, -3e38: -0.0}),
+    (math.gelu_erf, {0.0: 0.0, -0.0: -0.0, INF: INF, NAN: NAN, 3e38: 3e38, 1e-38: 5e-39, -5.3: 1.38935e-10}),
+    (math.rsqrt, {0.0: INF, -0.0: -INF, 4.0: 0.5, INF: 0.0, -INF: NAN, -1.0: NAN, NAN: NAN, 2.0**-148: 2.0**74}),
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("emit", "table"), EXACT, ids=[emit.__name__ for emit, _ in EXACT])
+def test_special_values(jit: Jit, emit: Kernel, table: dict[float, float], target: CpuTarget) -> None:
+    x, expected = (np.array(list(column), np.float32) for column in (table.keys(), table.values()))
+    got = evaluate(jit, target, emit, x)
+    np.testing.assert_allclose(got, expected, rtol=3e-6 if emit is math.gelu_erf else 0)
+    known = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(got[known]), np.signbit(expected[known]))
+
+
+def pow_samples() -> tuple[Array, Array]:
+    """Pairs of any bits, pairs with results of every size, bases next to 1, whole exponents, all pairs of specials."""
+    rng = np.random.default_rng(0)
+    count = 1 << 17
+    special = [0.0, 1.0, 2.0, 0.5, 3.0, 2.5, INF, 1e-45, 3.4e38, 16777215, 16777216, 0.99999994, 1.0000001, 33.0, NAN]
+    signed = np.array([*special, *(-s for s in special)])
+    anything = rng.integers(0, 1 << 32, 2 * count, np.uint32).view(np.float32)
+    pairs = [
+        (anything[:count], anything[count:]),
+        (np.exp(rng.uniform(-20, 20, count)), rng.uniform(-8, 8, count)),
+        (rng.uniform(-10, 10, count), rng.integers(-40, 40, count)),
+        (rng.uniform(0.999, 1.001, count), rng.uniform(-60_000, 60_000, count)),
+        [axis.ravel() for axis in np.meshgrid(signed, signed)],
+    ]
+    return tuple(np.concatenate(side).astype(np.float32) for side in zip(*pairs, strict=True))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_pow_error_and_special_values(jit: Jit, target: CpuTarget) -> None:
+    x, y = pow_samples()
+    with np.errstate(all="ignore"):
+        reference = np.power(x.astype(np.longdouble), y.astype(np.longdouble))
+        rounded = reference.astype(np.float32)
+    got = evaluate(jit, target, math.pow, x, y)
+    finite = np.isfinite(rounded)
+    np.testing.assert_array_equal(got[~finite], rounded[~finite])
+    np.testing.assert_array_equal(np.signbit(got[finite]), np.signbit(rounded[finite]))
+    assert ulps(got[finite], reference[finite]).max() <= 0.51
+
+
+UNARY = [case.emit for case in CASES + GELUS]
+ALL = [*((emit, 1) for emit in UNARY), (math.pow, 2)]
+NAMES = [emit.__name__ for emit, _ in ALL]
+
+
+@pytest.mark.isa("avx512")
+@pytest.mark.parametrize(("emit", "inputs"), ALL, ids=NAMES)
+def test_every_target_gives_the_same_bits(jit: Jit, samples: Array, emit: Kernel, inputs: int) -> None:
+    arguments = (samples,) if inputs == 1 else pow_samples()
+    narrow, wider = (evaluate(jit, target, emit, *arguments) for target in (AVX2, AVX512))
+    np.testing.assert_array_equal(narrow.view(np.uint32), wider.view(np.uint32))
+
+
+@pytest.mark.parametrize("target", [AVX2, AVX512], ids=lambda target: target.name)
+@pytest.mark.parametrize(("emit", "inputs"), ALL, ids=NAMES)
+def test_machine_code_needs_no_library_and_no_stack(emit: Kernel, inputs: int, target: CpuTarget) -> None:
+    code = single_code(target, emit, inputs)
+    assert undefined_symbols(code.object()) == []
+    assert stack_accesses(code.assembly()) == 0
+
+
+def test_the_checks_see_a_library_call_and_a_spill() -> None:
+    assert undefined_symbols(single_code(AVX512, lambda e, x: e.unary("exp", x)).object()) == ["expf"]
+
+    def crowded(e: Emitter, x: Vec) -> Vec:
+        with e.loop(9, carried=[x + float(n) for n in range(40)]) as loop:
+            loop.carry([e.fma(value, value, loop.carried[0]) for value in loop.carried])
+        total = loop.carried[0]
+        for value in loop.carried[1:]:
+            total = total * value
+        return total
+
+    assert stack_accesses(single_code(AVX512, crowded).assembly()) > 0
+
+
+@pytest.mark.parametrize(
+    ("emit", "most"),
+    [(math.exp, 14), (math.gelu_erf, 19), (math.gelu_tanh, 19), (math.sigmoid, 16), (math.silu, 16), (math.tanh, 26)],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_operations_are_as_many_as_stated(emit: Kernel, most: int) -> None:
+    assert vector_operations(single_code(AVX512, emit).assembly()) <= most
+
+
+Tree = Callable[[Emitter, Sequence[Vec]], object]
+
+
+def reduce_16(jit: Jit, target: CpuTarget, tree: Tree, x: Array) -> np.float32:
+    """The reduction of 16 numbers by the compiled tree."""
+    code = Code(target)
+    function = code.function("run", VOID, [POINTER, POINTER], exported=True)
+    e = Emitter(code, function)
+    parts = [e.load(Ptr(e, function.args[0]), start) for start in range(0, 16, e.lanes)]
+    e.b.store(tree(e, parts), function.args[1])
+    e.end()
+    out = np.zeros(1, np.float32)
+    ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2)(jit(code, "run")["run"])(x.ctypes.data, out.ctypes.data)
+    return out[0]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_trees_reduce_16_lanes_in_one_order(jit: Jit, target: CpuTarget) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(4):
+        x = (rng.standard_normal(16) * 10.0 ** rng.integers(-6, 7, 16)).astype(np.float32)
+        level = x
+        while level.size > 1:
+            level = level[: level.size // 2] + level[level.size // 2 :]
+        assert reduce_16(jit, target, math.tree_add, x) == level[0]
+        assert reduce_16(jit, target, math.tree_max, x) == x.max()
+        assert reduce_16(jit, target, math.tree_min, x) == x.min()
+
+
+def test_trees_refuse_other_counts_of_lanes() -> None:
+    code = Code(AVX2)
+    e = Emitter(code, code.function("run", F32, []))
+    with pytest.raises(ValueError, match="expected parts of 16 lanes together, got 8"):
+        math.tree_add(e, [e.constant(1.0)])
+
+
+def test_coefficients_are_those_that_the_tool_derives(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("fit_polynomials", ROOT / "tools" / "fit_polynomials.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    tool.main()
+    tables = dict(line.split("#")[0].split(" = ") for line in capsys.readouterr().out.splitlines())
+    assert set(tables) >= {"EXP_TAIL", "LOG_TAIL", "ERF_LARGE", "NORMAL", "NORMAL_EDGE", "EXP2"}
+    for name, text in tables.items():
+        derived = np.array(text.strip("() \n").split(","), np.float64)
+        # The linear solver's last bits differ between machines, and the smallest coefficients with them.
+        np.testing.assert_allclose(getattr(math, name), derived, rtol=1e-3, err_msg=name)

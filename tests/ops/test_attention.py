@@ -1,0 +1,59 @@
+"""Attention against PyTorch's scaled_dot_product_attention in float64."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from alula.core.dims import symbol
+from alula.ir.op import infer_types
+from alula.ir.parser import parse_type
+from alula.ops.attention import Attention
+from tests.ops.cases import infer, refusal
+
+RANDOM = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RANDOM.standard_normal(shape).astype(np.float32)
+
+
+def heads_of(x: np.ndarray, heads: int) -> torch.Tensor:
+    return torch.from_numpy(x).double().unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+@pytest.mark.parametrize(("n", "m", "heads", "d", "e"), [(5, 5, 3, 4, 4), (1, 9, 2, 8, 3), (4, 1, 1, 5, 2)])
+@pytest.mark.parametrize("scale", [0.5, -2.0, 0.0])
+def test_against_pytorch(n: int, m: int, heads: int, d: int, e: int, scale: float) -> None:
+    q, k, v = normal(2, n, heads * d), normal(2, m, heads * d), normal(2, m, heads * e)
+    wanted = F.scaled_dot_product_attention(*(heads_of(x, heads) for x in (q, k, v)), scale=scale)
+    got = Attention(heads, scale).reference(q, k, v)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, wanted.transpose(1, 2).flatten(2).numpy(), rtol=1.2e-7, atol=1e-9)
+
+
+def test_nothing_to_attend_to_gives_zeros() -> None:
+    got = Attention(2, 1.0).reference(normal(1, 3, 4), normal(1, 0, 4), normal(1, 0, 6))
+    assert np.array_equal(got, np.zeros((1, 3, 6)))
+
+
+def test_types_and_macs() -> None:
+    texts = ["f32[N,4,12]", "f32[N,9,12]", "f32[N,9,6]"]
+    assert infer(Attention(3, 1.0), *texts) == "f32[N,4,6]"
+    operands = [parse_type(text) for text in texts]
+    op = Attention(3, 1.0)
+    assert op.macs(operands, infer_types(op, operands)) == symbol("N") * (3 * 4 * 9 * (4 + 2))
+
+
+def test_refusals() -> None:
+    q, k, v = "f32[N,4,12]", "f32[N,9,12]", "f32[N,9,6]"
+    assert refusal(Attention(5, 1.0), q, k, v) == "expected heads that divide the 12 columns, got 5"
+    assert refusal(Attention(4, 1.0), q, k, v) == "expected heads that divide the 6 columns, got 4"
+    assert refusal(Attention(0, 1.0), q, k, v) == "expected heads that divide the 12 columns, got 0"
+    assert refusal(Attention(-3, 1.0), q, k, v) == "expected heads that divide the 12 columns, got -3"
+    assert refusal(Attention(3, 1.0), q, "f32[N,9,6]", v) == "expected k[N,9,12], got f32[N,9,6]"
+    assert refusal(Attention(3, 1.0), q, "f32[1,9,12]", v) == "expected k[N,9,12], got f32[1,9,12]"
+    assert refusal(Attention(3, 1.0), q, k, "f32[N,8,6]") == "expected v[N,9,6], got f32[N,8,6]"
+    assert refusal(Attention(3, 1.0), q, k, "f16[N,9,6]") == "expected f32, got f16[N,9,6]"
+    assert refusal(Attention(3, 1.0), "f32[4,12]", k, v) == "expected rank 3 (b,n,c), got f32[4,12]"
+    assert refusal(Attention(3, 1.0), "f32[N,4,C]", k, v) == "expected a fixed number of columns, got C"

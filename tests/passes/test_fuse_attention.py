@@ -1,0 +1,113 @@
+import pytest
+
+from alula.ir.graph import Value
+from alula.ops.attention import Attention
+from alula.ops.elementwise import Add, Div, Mul
+from alula.ops.matmul import Matmul
+from alula.ops.shape import Reshape, Transpose
+from alula.ops.softmax import Softmax
+from alula.passes.fuse_attention import FuseAttention
+from alula.passes.pipeline import optimise
+from tests.passes.graphs import Builder, N, attention_block, changed, counts, run_both
+
+HEADS, SIZE, ROWS, KEYS = 2, 4, 5, 7
+
+
+def split(b: Builder, x: Value, rows: int, size: int = SIZE) -> Value:
+    """[b,rows,heads*size] -> [b,heads,rows,size]"""
+    return b(Transpose((0, 2, 1, 3)), b(Reshape((N, rows, HEADS, size)), x))
+
+
+def built(
+    *,
+    where: str = "scores",
+    mask: bool = False,
+    axis: int = 3,
+    probabilities: bool = False,
+    values: int = SIZE,
+) -> Builder:
+    """Cross-attention as PyTorch models write it."""
+    b = Builder((N, ROWS, HEADS * SIZE), (N, KEYS, HEADS * SIZE), (N, KEYS, HEADS * values))
+    q, k, v = split(b, b.inputs[0], ROWS), split(b, b.inputs[1], KEYS), split(b, b.inputs[2], KEYS, values)
+    if where in ("q", "both"):
+        q = b(Mul(), q, b.number(0.5))
+    if where in ("k", "both"):
+        k = b(Div(), k, b.number(2))
+    scores = b(Matmul(), q, b(Transpose((0, 1, 3, 2)), k))
+    if where == "scores":
+        scores = b(Mul(), b.number(0.5), scores)
+    if mask:
+        scores = b(Add(), scores, b.constant(ROWS, KEYS))
+    weights = b(Softmax(axis), scores)
+    mixed = b(Matmul(), weights, v)
+    out = b(Reshape((N, ROWS, HEADS * values)), b(Transpose((0, 2, 1, 3)), mixed))
+    b.finish(out, *([weights] if probabilities else []))
+    return b
+
+
+@pytest.mark.parametrize(("where", "scale"), [("scores", 0.5), ("q", 0.5), ("k", 0.5), ("both", 0.25), ("none", 1.0)])
+def test_wherever_the_scale_stands(where: str, scale: float) -> None:
+    graph = built(where=where).graph
+    assert changed(graph, FuseAttention()) == 1
+    (fused,) = [node for node in graph.nodes if isinstance(node.op, Attention)]
+    assert fused.op == Attention(HEADS, scale)
+    optimise(graph)
+    assert [node.inputs for node in graph.nodes] == [tuple(graph.inputs)]
+
+
+def test_values_of_another_size() -> None:
+    graph = built(values=3).graph
+    run_both(graph, lambda: optimise(graph))
+    assert counts(graph) == {"attention": 1}
+
+
+@pytest.mark.parametrize("case", [{"mask": True}, {"axis": 2}, {"probabilities": True}])
+def test_anything_else_is_refused(case: dict) -> None:
+    assert changed(built(**case).graph, FuseAttention()) == 0
+
+
+def test_heads_that_are_interleaved_with_their_columns_are_refused() -> None:
+    b = Builder(*((N, rows, SIZE * HEADS) for rows in (ROWS, KEYS, KEYS)))
+    q, k, v = (
+        b(Transpose((0, 3, 1, 2)), b(Reshape((N, rows, SIZE, HEADS)), x))
+        for x, rows in zip(b.inputs, (ROWS, KEYS, KEYS), strict=True)
+    )
+    weights = b(Softmax(3), b(Matmul(), q, b(Transpose((0, 1, 3, 2)), k)))
+    assert changed(b.finish(b(Matmul(), weights, v)), FuseAttention()) == 0
+
+
+def test_keys_that_are_shared_by_all_images_are_refused() -> None:
+    b = Builder((N, HEADS, ROWS, SIZE), (1, HEADS, SIZE, KEYS), (N, HEADS, KEYS, SIZE))
+    weights = b(Softmax(3), b(Matmul(), *b.inputs[:2]))
+    assert changed(b.finish(b(Matmul(), weights, b.inputs[2])), FuseAttention()) == 0
+
+
+@pytest.mark.parametrize("where", ["scores", "q", "k"])
+def test_q_k_and_v_are_slices_of_one_tensor(where: str, golden: object) -> None:
+    b = Builder((N, 5, 8))
+    graph = b.finish(attention_block(b, b.inputs[0], 2, scale_on=where))
+    run_both(graph, lambda: optimise(graph))
+    assert str(graph) == golden("fuse_attention-block")
+
+
+def test_heads_and_batch_in_one_axis() -> None:
+    """As torch.baddbmm and nn.MultiheadAttention have it: [b*heads, n, d]."""
+    b = Builder(*((N, rows, HEADS * SIZE) for rows in (ROWS, KEYS, KEYS)))
+    q, k, v = (
+        b(Reshape((N * HEADS, rows, SIZE)), split(b, x, rows))
+        for x, rows in zip(b.inputs, (ROWS, KEYS, KEYS), strict=True)
+    )
+    scores = b(Reshape((N, HEADS, ROWS, KEYS)), b(Matmul(), q, b(Transpose((0, 2, 1)), k)))
+    weights = b(Reshape((N * HEADS, ROWS, KEYS)), b(Softmax(3), scores))
+    mixed = b(Transpose((0, 2, 1, 3)), b(Reshape((N, HEADS, ROWS, SIZE)), b(Matmul(), weights, v)))
+    graph = b.finish(b(Reshape((N, ROWS, HEADS * SIZE)), mixed))
+    run_both(graph, lambda: optimise(graph))
+    assert counts(graph) == {"attention": 1}
+
+
+def test_one_head_without_any_split() -> None:
+    b = Builder((N, ROWS, SIZE), (N, KEYS, SIZE), (N, KEYS, SIZE))
+    weights = b(Softmax(2), b(Matmul(), b.inputs[0], b(Transpose((0, 2, 1)), b.inputs[1])))
+    graph = b.finish(b(Matmul(), weights, b.inputs[2]))
+    assert changed(graph, FuseAttention()) == 1
+    assert counts(graph) == {"attention": 1}
