@@ -1,7 +1,8 @@
-"""Derives the polynomial coefficients of alula/codegen/kernels/math.py and prints them: `python tools/fit_polynomials.py`.
+"""Derives the coefficients of alula/codegen/kernels/math.py and prints them: `python tools/fit_polynomials.py`.
 
-Each is the polynomial of least weighted maximal error (Remez's exchange, in float64, on a dense grid), with coefficients
-that are float32 numbers: they are rounded one after another, from the highest power down, and the rest is fitted again each time.
+Each polynomial has the least maximal weighted error (Remez's exchange in float64, on a dense grid) of those whose
+coefficients are float32 numbers, or nearly: they are rounded one after another, from the highest power down, and the
+others fitted again each time.
 """
 
 from __future__ import annotations

@@ -110,6 +110,10 @@ class Lowering:
         self.views[value] = View.whole(buffer, value.type)
         return self.views[value]
 
+    def temporary(self, type: TensorType) -> View:
+        """Room in the arena for something between two steps of one op."""
+        return View.whole(self._temporary(type), type)
+
     def copy(self, source: View, target: View) -> None:
         """A step that copies elements from view to view."""
         from alula.codegen.lower.map import copy_step  # the map kernel is written against this module

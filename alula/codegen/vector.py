@@ -12,7 +12,7 @@ from llvmlite import ir
 
 from alula.codegen.module import F32, I1, I8, I16, I32, I64, POINTER, Code
 from alula.core.dims import Dim, Expr, FloorDiv
-from alula.core.dtype import DType
+from alula.core.dtype import Array, DType
 from alula.core.target import CpuTarget
 
 ELEMENTS: Mapping[DType, ir.Type] = {
@@ -262,6 +262,11 @@ class Emitter:
         type = self.type(dtype, lanes)
         number = _as_f32(value) if dtype is DType.F32 else value
         return Vec(self, ir.Constant(type, [ir.Constant(type.element, number)] * type.count))
+
+    def constants(self, values: Array) -> Vec:
+        """A vector of known float32 numbers."""
+        type = ir.VectorType(F32, len(values))
+        return Vec(self, ir.Constant(type, [ir.Constant(F32, float(value)) for value in values]))
 
     def like(self, vector: Vec, value: Vec | float) -> Vec:
         """`value` as a vector of `vector`'s type."""

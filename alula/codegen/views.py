@@ -98,6 +98,11 @@ def row_major(shape: Sequence[Dim]) -> tuple[Dim, ...]:
     return tuple(product(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
+def bits_of(dtype: DType) -> DType:
+    """The unsigned integer of the same width: as what elements are moved when nothing is computed with them."""
+    return {1: DType.U8, 2: DType.U16, 4: DType.U32, 8: DType.U64}[dtype.bytes]
+
+
 def collapse(shape: Sequence[Dim], *strides: Sequence[Dim]) -> tuple[tuple[Dim, ...], list[tuple[Dim, ...]]]:
     """(shape, per dimension the strides of each operand) with neighbours merged wherever all operands allow it."""
     sizes: list[Dim] = []

@@ -35,7 +35,10 @@ def is_size_name(name: str) -> bool:
 
 
 def parse_literal(text: str) -> Any:
-    """The literal, tuple, dimension or dtype that `print_attribute` printed.  Raises GraphError for anything else."""
+    """The literal, tuple, dimension or dtype that `print_attribute` printed.
+
+    Raises GraphError for anything else, and ShapeError for a dimension that is a polynomial without end.
+    """
     reader = _Reader(text)
     value = reader.value(DEEPEST)
     reader.end()

@@ -97,7 +97,7 @@ class _Reader:
         numbers = [item.removeprefix("%") for item in results.split(", ")]
         inferred = ", ".join(str(value.type) for value in node.outputs)
         if inferred != types or len(numbers) != len(node.outputs):
-            raise GraphError(f"{name}: expected {inferred}, got {types}")
+            raise GraphError(f"{name}: expected {inferred}, got {types[:200]}")
         for number, value in zip(numbers, node.outputs, strict=True):
             self.define(number, value)
 

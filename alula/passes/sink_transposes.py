@@ -101,7 +101,7 @@ def _untransposed(value: Value, perm: Perm) -> Callable[[Graph], Value] | None:
     padded = (1,) * (len(perm) - len(shape)) + shape
     if value.data is not None:
         data = value.data.reshape(padded if all(isinstance(dim, int) for dim in padded) else shape)  # type: ignore[arg-type]
-        return lambda graph: graph.constant(np.ascontiguousarray(data.transpose(perm)), value.name)
+        return lambda graph: graph.constant(np.ascontiguousarray(data.transpose(inverse)), value.name)
     if any(user.op == Transpose(inverse) for user in value.uses):  # there already: remove-duplicates makes them one
         return lambda graph: graph.add(Transpose(inverse), value)
     view = View.identity(shape).reshaped(padded).transposed(inverse)

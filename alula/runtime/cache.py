@@ -11,10 +11,9 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
-import alula.codegen
 from alula.core.errors import AlulaError
 from alula.core.files import OWNER_ONLY, atomic_write
 
@@ -22,6 +21,8 @@ CACHE_VERSION = 1
 LARGEST_BYTES = 512 << 20
 MAGIC = b"\x89ALUOBJ\n"
 SUFFIX = ".entry"
+PACKAGE = Path(__file__).parent.parent
+GENERATING = ("artifact", "codegen", "core", "ir", "ops", "runtime")  # what a program's code depends on
 STALE_SECONDS = 3600  # a temporary file this old belongs to a process that was killed
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _FOLDER_MODE = 0o700
@@ -73,7 +74,7 @@ class ObjectCache:
             _make_folder(self.folder)
             with atomic_write(self._path(key), OWNER_ONLY) as file:
                 file.write(entry)
-            self._make_room(self._path(key))
+            self._make_room()
             self._failure = ""
         except (OSError, AlulaError) as error:
             self._failure = _reason(error)
@@ -93,15 +94,15 @@ class ObjectCache:
     def _path(self, key: str) -> Path:
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}{SUFFIX}"
 
-    def _make_room(self, newest: Path) -> None:
-        """Remove the entries used longest ago, never `newest`, until the rest fits; and what killed writers left."""
+    def _make_room(self) -> None:
+        """Remove the entries used longest ago until the rest fits; and what killed writers left."""
         stale = time.time() - STALE_SECONDS
         files = sorted(_files(self.folder), key=lambda item: item[1].st_mtime_ns)
         total = sum(info.st_size for path, info in files if _is_entry(path))
         for path, info in files:
             if not _is_entry(path) and info.st_mtime < stale:
                 path.unlink(missing_ok=True)
-            elif _is_entry(path) and path != newest and total > self._largest:
+            elif _is_entry(path) and total > self._largest:
                 path.unlink(missing_ok=True)
                 total -= info.st_size
 
@@ -120,17 +121,18 @@ def object_key(program: str, target: str) -> str:
     import llvmlite.binding as llvm  # only where code is made or looked up
     from llvmlite import __version__ as llvmlite_version
 
-    from alula import __version__
-
-    versions = __version__, llvmlite_version, ".".join(map(str, llvm.llvm_version_info))
-    return cache_key(program, target, *versions, _generator_digest())
+    llvm_version = ".".join(map(str, llvm.llvm_version_info))
+    return cache_key(program, target, sources_digest(PACKAGE), llvmlite_version, llvm_version)
 
 
-@lru_cache(maxsize=1)
-def _generator_digest() -> str:
-    """Of the code generator's source: who changes it without a new version must not be given old code."""
-    files = sorted(Path(alula.codegen.__file__).parent.rglob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+@cache
+def sources_digest(package: Path) -> str:
+    """SHA-256 over the sources in `package` that code comes from: Alula's version, and finer than its number.
+
+    Work on the code generator never meets code that it made before.
+    """
+    files = sorted(path for folder in GENERATING for path in (package / folder).rglob("*.py"))
+    return cache_key(*(part for path in files for part in (str(path.relative_to(package)), path.read_text("utf-8"))))
 
 
 def default_folder() -> Path:

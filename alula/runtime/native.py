@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import itertools
 import threading
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -48,16 +49,17 @@ class NativeProgram:
         self._lock = threading.Lock()
         pointer, size = ctypes.c_void_p, ctypes.c_int64
         create = ctypes.CFUNCTYPE(pointer, size)(self._library["alula_pool_create"])
-        self._destroy = ctypes.CFUNCTYPE(None, pointer)(self._library["alula_pool_destroy"])
+        destroy = ctypes.CFUNCTYPE(None, pointer)(self._library["alula_pool_destroy"])
         self._run = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, size, size)(self._library["alula_run"])
-        self._pool: int | None = create(threads)
+        self._pool = create(threads)
         if not self._pool:
             raise MemoryError("thread pool: expected memory for it, got none")
+        self._end = weakref.finalize(self, _destroy, destroy, self._pool, self._library)  # at exit at the latest
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array], batch: int) -> None:
         """Fill `outputs` from `inputs`: contiguous arrays of the program's types.  The GIL is released meanwhile."""
         with self._lock:
-            if self._pool is None:
+            if not self._end.alive:
                 raise ValueError("session: expected an open one, got a closed one")
             if self._arena.nbytes < self._arena_bytes * batch:
                 self._arena = aligned(self._arena_bytes * batch)
@@ -69,13 +71,8 @@ class NativeProgram:
     def close(self) -> None:
         """End the threads and let go of the memory; running afterwards is an error."""
         with self._lock:
-            if self._pool is not None:
-                self._destroy(self._pool)
-                self._pool, self._arena = None, aligned(0)
-
-    def __del__(self) -> None:
-        if getattr(self, "_pool", None) is not None:
-            self.close()
+            self._end()
+            self._arena = aligned(0)
 
 
 def aligned(size: int) -> Array:
@@ -87,3 +84,8 @@ def aligned(size: int) -> Array:
 
 def _pointers(arrays: Sequence[Array]) -> ctypes.Array[ctypes.c_void_p]:
     return (ctypes.c_void_p * max(1, len(arrays)))(*(array.ctypes.data for array in arrays))
+
+
+def _destroy(destroy: Callable[[int], None], pool: int, library: llvm.ResourceTracker) -> None:
+    """Ends a pool's threads while their code, the library, is still in memory."""
+    destroy(pool)

@@ -42,8 +42,8 @@ def test_a_network_at_several_sizes(size: int) -> None:
     (weight,) = (value.data for value in graph.constants())
     y, rows, same, constant = run_reference(graph, [x])
     wanted = F.linear(torch.from_numpy(x).double().flatten(1), torch.from_numpy(weight).double())
-    np.testing.assert_allclose(rows, wanted.numpy(), rtol=1e-6)
-    np.testing.assert_allclose(y, F.gelu(wanted).numpy(), rtol=1e-6)
+    np.testing.assert_allclose(rows, wanted.numpy(), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(y, F.gelu(wanted).numpy(), rtol=1e-6, atol=1e-7)
     assert same is x
     assert constant is weight
 

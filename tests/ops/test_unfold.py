@@ -59,6 +59,6 @@ def test_refusals() -> None:
     assert refusal(fold, "f32[N,14,14,8,6]") == "expected x[n,14,14,9,c], got f32[N,14,14,8,6]"
     assert refusal(fold, "f32[N,14,14,54]") == "expected rank 5 (n,h,w,k,c), got f32[N,14,14,54]"
     assert "got i32" in refusal(fold, "i32[N,14,14,9,6]")
-    negative = Fold((-1, 3), (1, 1), (1, 1), (0, 0, 0, 0))
+    negative = Fold((-1, 3), (1, 1), (2, 1), (0, 0, 0, 0))
     assert "within the padded size" in refusal(Fold((-2, 3), (1, 1), (1, 1), (0, 0, 0, 0)), "f32[1,0,3,1,1]")
     assert "expected dimensions of 0.." in refusal(negative, "f32[1,0,3,1,1]")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alula.runtime import cache as module
-from alula.runtime.cache import CacheStatus, ObjectCache, cache_key, default_folder, object_key
+from alula.runtime.cache import CacheStatus, ObjectCache, cache_key, default_folder, object_key, sources_digest
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = {"object": bytes(range(256)) * 4, "program": b'{"kernels": []}', "empty": b""}
@@ -286,14 +287,33 @@ def test_keys_change_with_the_cache_format(monkeypatch: pytest.MonkeyPatch) -> N
     assert cache_key("a") != before
 
 
-@pytest.mark.parametrize("name", ["alula.__version__", "llvmlite.__version__", "llvmlite.binding.llvm_version_info"])
-def test_object_keys_change_with_every_version(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("llvmlite.__version__", "99"),
+        ("llvmlite.binding.llvm_version_info", (99, 0, 0)),
+        ("alula.runtime.cache.sources_digest", lambda _: "99"),
+    ],
+)
+def test_object_keys_change_with_every_version(monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> None:
     before = object_key("program", "avx2")
     assert object_key("program", "avx2") == before
     assert object_key("program", "avx512") != before
     assert object_key("program 2", "avx2") != before
-    monkeypatch.setattr(name, (99, 0, 0) if name.endswith("info") else "99")
+    monkeypatch.setattr(name, value)
     assert object_key("program", "avx2") != before
+
+
+def test_the_digest_of_the_sources_changes_with_each_of_them(tmp_path: Path) -> None:
+    digests = {sources_digest(module.PACKAGE)}
+    for number, change in enumerate(("", "core/dtype.py", "codegen/new.py", "core/new.py")):
+        copy = tmp_path / str(number)
+        for folder in module.GENERATING:
+            shutil.copytree(module.PACKAGE / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        if change:
+            (copy / change).write_text("changed = True\n")
+        digests.add(sources_digest(copy))
+    assert len(digests) == 4  # the unchanged copy has the digest of the original
 
 
 def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,49 +1,87 @@
-"""Rows by 16 virtual lanes: the same partial results in the same order, however wide the vectors are."""
+"""What row kernels share: a row in 16 virtual lanes, so that sums are the same bits on every target."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from llvmlite import ir
 
-from alula.codegen.vector import Emitter, Int, Vec
-from alula.core.dims import Dim, known_multiple
+from alula.codegen.kernels import math
+from alula.codegen.vector import Emitter, Int, Ptr, Vec
 
 VIRTUAL_LANES = 16
 
-Mask = ir.Value | None  # None: every lane
-Step = Callable[[Int, Mask, Vec], Vec]
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Sixteen columns (fewer at the end of a row) from `column`: one vector and mask for each part of them."""
+
+    column: Int
+    masks: tuple[ir.Value | None, ...]
 
 
-def lane_parts(e: Emitter, start: float) -> list[Vec]:
-    """16 lanes of the same number, in as many vectors as they take."""
-    return [e.constant(start)] * (VIRTUAL_LANES // e.lanes)
+def parts(e: Emitter) -> int:
+    """Vectors that hold the virtual lanes."""
+    return VIRTUAL_LANES // e.lanes
 
 
-def fold_row(e: Emitter, length: Dim, parts: Sequence[Vec], step: Step) -> list[Vec]:
-    """`step(column, mask, part)` for every vector of the row, each lane taking every 16th column of 0..length."""
-    size = e.dim(length)
-    whole = size // VIRTUAL_LANES * VIRTUAL_LANES
-    with e.loop(whole, parts, step=VIRTUAL_LANES) as loop:
-        columns = [loop.index + number * e.lanes for number in range(len(parts))]
-        loop.carry([step(column, None, part) for column, part in zip(columns, loop.carried, strict=True)])
-    if known_multiple(length, VIRTUAL_LANES):
-        return loop.carried
-    with e.loop(size, loop.carried, start=whole, step=VIRTUAL_LANES) as rest:  # one turn, or none
-        columns = [rest.index + number * e.lanes for number in range(len(parts))]
-        rest.carry(
-            [step(column, e.mask(size - column), part) for column, part in zip(columns, rest.carried, strict=True)]
-        )
-    return rest.carried
+def fold_row(
+    e: Emitter, count: int, seeds: Sequence[Vec], step: Callable[[Piece, Sequence[Vec]], Sequence[Vec]]
+) -> list[Vec]:
+    """`seeds` (one vector a part) carried through `step` over all pieces of a row of `count` columns."""
+    whole = count // VIRTUAL_LANES * VIRTUAL_LANES
+    carried = list(seeds)
+    if whole:
+        with e.loop(whole, carried=carried, step=VIRTUAL_LANES) as loop:
+            loop.carry(step(Piece(loop.index, (None,) * parts(e)), loop.carried))
+        carried = loop.carried
+    if count > whole:
+        masks = tuple(e.mask(max(0, count - whole - part * e.lanes)) for part in range(parts(e)))
+        carried = list(step(Piece(e.int(whole), masks), carried))
+    return carried
 
 
-def map_row(e: Emitter, length: Dim, body: Callable[[Int, Mask], None]) -> None:
-    """`body(column, mask)` for every vector of the row, a masked one last."""
-    size = e.dim(length)
-    whole = size // e.lanes * e.lanes
-    with e.loop(whole, step=e.lanes) as loop:
-        body(loop.index, None)
-    if known_multiple(length, e.lanes):
-        return
-    with e.when(whole < size):
-        body(whole, e.mask(size - whole))
+def load_parts(e: Emitter, row: Ptr, piece: Piece) -> list[Vec]:
+    """The piece's vectors; lanes beyond the row are zero."""
+    return [e.load(row, piece.column + n * e.lanes, mask) for n, mask in enumerate(piece.masks)]
+
+
+def store_parts(e: Emitter, values: Sequence[Vec], row: Ptr, piece: Piece) -> None:
+    """The piece's vectors to a row; lanes beyond it are not written."""
+    for n, (value, mask) in enumerate(zip(values, piece.masks, strict=True)):
+        e.store(value, row, piece.column + n * e.lanes, mask)
+
+
+def inside(e: Emitter, values: Sequence[Vec], piece: Piece, beyond: float) -> list[Vec]:
+    """The vectors with `beyond` in lanes that are not of the row."""
+    return [
+        value if mask is None else Vec(e, e.b.select(mask, value.value, e.like(value, beyond).value))
+        for value, mask in zip(values, piece.masks, strict=True)
+    ]
+
+
+def softmax_row(e: Emitter, source: Ptr, target: Ptr, count: int, scale: float) -> Vec:
+    """target = exp(scale * (source - max)); returns 1 / their sum in every lane.  `scale` > 0; may work in place."""
+    lowest = [e.constant(float("-inf"))] * parts(e)
+
+    def larger(piece: Piece, most: Sequence[Vec]) -> list[Vec]:
+        values = inside(e, load_parts(e, source, piece), piece, float("-inf"))
+        return [e.max(value, best) for value, best in zip(values, most, strict=True)]
+
+    most = e.spread(math.tree_max(e, fold_row(e, count, lowest, larger))) * -scale
+
+    def powers(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
+        values = load_parts(e, source, piece)
+        results = [math.exp(e, e.fma(value, scale, most)) for value in values]
+        store_parts(e, results, target, piece)
+        return [total + value for total, value in zip(sums, inside(e, results, piece, 0.0), strict=True)]
+
+    sums = fold_row(e, count, [e.constant(0.0)] * parts(e), powers)
+    return 1.0 / e.spread(math.tree_add(e, sums))
+
+
+def columns(e: Emitter, count: int) -> Iterator[tuple[int, ir.Value | None]]:
+    """(first column, mask or None) of each vector of `count` columns, unrolled."""
+    for column in range(0, count, e.lanes):
+        yield column, e.mask(count - column) if count - column < e.lanes else None

@@ -38,18 +38,14 @@ def map_step(state: Lowering, terms: tuple[Term, ...], views: Sequence[View], ou
     """One step that writes terms of the views' elements to `output`."""
     wide = [view.broadcast(output.type.shape) for view in views]
     shape, steps = collapse(output.type.shape, output.strides, *(view.strides for view in wide))
-    if not shape:
-        shape, steps = (1,), [(0,) * (1 + len(wide))]
+    if not shape or steps[-1][0] != 1:  # vectors are written: rows of one element where these are not contiguous
+        shape, steps = (*shape, 1), [*steps, (0,) * (1 + len(wide))]
     flat = [
         replace(view, type=view.type.reshaped(*shape), strides=tuple(step[n] for step in steps))
         for n, view in enumerate([output, *wide])
     ]
-    if flat[0].strides[-1] == 0:
-        flat[0] = replace(flat[0], strides=(*flat[0].strides[:-1], 1))
     expression = Expression(0, tuple(operand(view, shape) for view in flat[1:]), terms)
-    written = operand(flat[0], shape)
-    if written.column != 1:
-        raise CodegenError(f"{label}: expected contiguous columns to write, got a stride of {written.column}")
+    written = replace(operand(flat[0], shape), column=1)
     rows, columns = _product(shape[:-1]), shape[-1]
 
     def body(chunk: Chunk) -> None:

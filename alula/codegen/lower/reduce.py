@@ -9,14 +9,15 @@ from alula.codegen.expression import Operand
 from alula.codegen.groups import Group
 from alula.codegen.kernels.elementwise import emit_op
 from alula.codegen.kernels.math import tree
-from alula.codegen.kernels.rows import Mask, fold_row, lane_parts
+from alula.codegen.kernels.rows import Piece, fold_row, inside, load_parts, parts
 from alula.codegen.lower.sharing import chunks, rows_a_chunk, rows_of
 from alula.codegen.lowering import Chunk, Lowering, lowers
-from alula.codegen.vector import Emitter, Int, Ptr, Vec
+from alula.codegen.vector import Emitter, Ptr, Vec
 from alula.codegen.views import View, collapse
 from alula.core.dims import Dim, product
 from alula.core.dtype import DType
 from alula.ir.op import Op
+from alula.ir.types import fixed
 from alula.ops.elementwise import Add, Maximum, Minimum
 from alula.ops.reduce import ReduceMax, ReduceMean, ReduceMin, ReduceSum
 
@@ -34,7 +35,7 @@ COMBINE: dict[type[Op], tuple[Op, float]] = {
 class Reduce:
     """A reduction as its kernel knows it.
 
-    Rows are the kept elements (but those along the lanes); `sizes` and `strides` are the reduced axes outside the lanes.
+    Rows are the kept elements but those along the lanes; `sizes` and `strides` are the reduced axes but the lanes.
     """
 
     op: Op
@@ -72,9 +73,7 @@ def lower_reduce(state: Lowering, group: Group) -> None:
         emit(chunk, plan, block)
 
     kernel = state.kernel("reduce", (plan, across), [source, output], body)
-    state.step(
-        kernel, [source, output], output, lambda e: chunks(e, plan.rows, block) * e.dim(blocks), node.op.name
-    )
+    state.step(kernel, [source, output], output, lambda e: chunks(e, plan.rows, block) * e.dim(blocks), node.op.name)
 
 
 def lane_axis(view: View, axes: Sequence[int]) -> int | None:
@@ -122,7 +121,7 @@ def emit_along(chunk: Chunk, plan: Reduce, block: int) -> None:
     width = plan.lanes if isinstance(plan.lanes, int) else COLUMNS
     spots = [v * e.lanes for v in range(-(-min(COLUMNS, width) // e.lanes))]
     whole = isinstance(plan.lanes, int) and plan.lanes % (len(spots) * e.lanes) == 0
-    masks: list[Mask] = [None if whole else e.mask(columns - first - spot) for spot in spots]
+    masks = [None if whole else e.mask(columns - first - spot) for spot in spots]
     start = [e.constant(plan.start)] * len(spots)
 
     def step(at: Ptr, sums: list[Vec]) -> list[Vec]:
@@ -143,17 +142,18 @@ def emit_across(chunk: Chunk, plan: Reduce, block: int) -> None:
     def combine(total: Vec, vector: Vec) -> Vec:
         return emit_op(e, plan.op, (total, vector))
 
-    def step(at: Ptr, parts: list[Vec]) -> list[Vec]:
-        def vector(column: Int, mask: Mask, part: Vec) -> Vec:
-            loaded = e.load(at, column, mask)
-            return combine(part, loaded if mask is None else e.blend(mask, loaded, plan.start))
+    def step(at: Ptr, sums: list[Vec]) -> list[Vec]:
+        def more(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
+            vectors = inside(e, load_parts(e, at, piece), piece, plan.start)
+            return [combine(total, vector) for total, vector in zip(sums, vectors, strict=True)]
 
-        return fold_row(e, plan.lanes, parts, vector)
+        return fold_row(e, length, sums, more)
 
+    length, start = fixed(plan.lanes, "size to reduce"), [e.constant(plan.start)] * parts(e)
     with rows_of(chunk, plan.rows, block) as row:
         base = source.at(plan.read.row_offset(e, row))
-        parts = nest(e, plan.sizes, plan.strides, base, lane_parts(e, plan.start), step)
-        total = divided(e, plan, plan.count * plan.lanes, e.spread(tree(e, parts, combine)))
+        sums = nest(e, plan.sizes, plan.strides, base, start, step)
+        total = divided(e, plan, plan.count * length, e.spread(tree(e, sums, combine)))
         e.store(total, target, row, e.mask(1))
 
 

@@ -63,9 +63,11 @@ def arithmetic(call: Call, op: Op, a: Operand, b: Operand) -> Value:
 
 
 def _scaled(call: Call, x: Operand, factor: Number) -> Operand:
-    if factor == 1:
-        return x
-    return arithmetic(call, ops.Mul(), x, factor) if isinstance(x, Value) else x * factor
+    return _product(call, x, factor) if isinstance(x, Value) else x * factor
+
+
+def _product(call: Call, x: Value, factor: Number) -> Value:
+    return x if factor == 1 else arithmetic(call, ops.Mul(), x, factor)
 
 
 @imports("aten.add.Tensor", "aten.add.Scalar")
@@ -123,6 +125,16 @@ def gelu(call: Call, x: Value, approximate: str = "none") -> Value:
 def leaky_relu(call: Call, x: Value, negative_slope: Number = 0.01) -> Value:
     """x, or x * slope below 0."""
     return call.add(ops.LeakyRelu(slope=float(negative_slope)), x)
+
+
+@imports("aten.elu.default")
+def elu(call: Call, x: Value, alpha: Number = 1, scale: Number = 1, input_scale: Number = 1) -> Value:
+    """scale * x, or scale * alpha * (exp(input_scale * x) - 1) below 0."""
+    dtype = x.type.dtype
+    below = call.add(ops.Minimum(), x, call.constant(0, dtype))
+    grown = call.add(ops.Exp(), _product(call, below, input_scale))
+    curve = call.add(ops.Sub(), grown, call.constant(1, dtype))
+    return call.add(ops.Add(), _product(call, call.add(ops.Relu(), x), scale), _product(call, curve, alpha * scale))
 
 
 @imports("aten.prelu.default")

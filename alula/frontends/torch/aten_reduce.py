@@ -58,6 +58,17 @@ def smallest_and_where(call: Call, x: Value, dim: int, keepdim: bool = False) ->
     return reduced(call, ReduceMin, x, dim, keepdim), None
 
 
+@imports("aten.linalg_vector_norm.default")
+def vector_norm(
+    call: Call, x: Value, ord: Number = 2, dim: Axes = None, keepdim: bool = False, dtype: Any = None
+) -> Value:
+    """The square root of the sum of squares over dim."""
+    if ord != 2:
+        call.refuse(f"of order {ord}")
+    x = call.cast(x, call.type.dtype)
+    return call.add(ops.Sqrt(), reduced(call, ReduceSum, call.add(ops.Mul(), x, x), dim, keepdim))
+
+
 @imports("aten.var.correction", "aten.var.dim")
 def variance(
     call: Call,

@@ -15,7 +15,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind, InputSpec,
 from alula.core.errors import ImportFailed, ShapeError, UnsupportedOperator
 from alula.frontends.torch.batch import batch_of
 from alula.frontends.torch.call import IMPORTS, Call, Refused
-from alula.frontends.torch.decompose import ABOUT_SIZES, decomposed
+from alula.frontends.torch.decompose import ABOUT_SIZES, SOURCE, decomposed
 from alula.frontends.torch.export import DimRange
 from alula.frontends.torch.names import output_names
 from alula.frontends.torch.origin import origin_of, root_class
@@ -52,7 +52,7 @@ class _Reader:
         self.values: dict[fx.Node, Any] = {}
         self.shared: dict[object, Value] = {}
         self.views: dict[tuple[Value, object], Value] = {}
-        self.refusals: dict[str, list[str]] = {}
+        self.refusals: dict[str, dict[str, str]] = {}  # operator -> node -> origin
 
     def read(self) -> Graph:
         """The whole program as a graph."""
@@ -196,7 +196,7 @@ class _Reader:
                 if isinstance(spec.arg, TensorArgument) and isinstance(argument, fx.Node):
                     results.append((name, self._value(argument)))
                 elif argument is not None:
-                    raise ImportFailed(f"torch output {name}: expected a tensor, got {argument}")
+                    raise ImportFailed(f"torch output {name}: expected a tensor, got a number")
             elif spec.kind is not OutputKind.USER_INPUT_MUTATION:  # that only a caller's own array would see
                 raise ImportFailed(f"torch {self.graph.name}: expected no state, got writes to {spec.target}")
         if not results:
@@ -205,8 +205,9 @@ class _Reader:
             self.graph.output("output" if len(results) == 1 else name, value)
 
     def _refuse(self, node: fx.Node, form: str) -> None:
-        named = "element" if node.target is operator.getitem else str(node.target)
-        self.refusals.setdefault(f"{named} {form}".strip(), []).append(self.graph.origin)
+        name, target = node.meta.get(SOURCE, (node.name, str(node.target)))
+        named = "element" if node.target is operator.getitem else target
+        self.refusals.setdefault(f"{named} {form}".strip(), {})[name] = self.graph.origin
         self.values[node] = self._stand_in(node.meta.get("val"))
 
     def _stand_in(self, val: Any) -> Any:
@@ -225,7 +226,7 @@ class _Reader:
             count = "once, at" if len(origins) == 1 else f"{len(origins)} times, first at"
             return f"{name} ({count} {origins[0] or 'an unknown line'})"
 
-        return "; ".join(entry(name, origins) for name, origins in self.refusals.items())
+        return "; ".join(entry(name, list(nodes.values())) for name, nodes in self.refusals.items())
 
     def _agree(self, ours: TensorType, theirs: TensorType) -> bool:
         """Equal at the ends of the sizes' ranges: one floor division can be written in several ways."""

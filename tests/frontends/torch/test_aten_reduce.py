@@ -31,6 +31,8 @@ FORMS = {
     "var correction": lambda x: torch.var(x, 1, correction=2),
     "std": lambda x: x.std(1, unbiased=False),
     "std correction": lambda x: torch.std(x, (1, 2), correction=0),
+    "norm": lambda x: torch.nn.functional.normalize(x, dim=1),
+    "norm over all": lambda x: x.norm(),
     "over the batch": lambda x: x.sum(0),
 }
 

@@ -1,0 +1,65 @@
+"""LayerNorm: each row in three passes over the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alula.codegen.groups import Group
+from alula.codegen.kernels import math
+from alula.codegen.kernels.rows import Piece, fold_row, inside, load_parts, parts, store_parts
+from alula.codegen.lowering import Chunk, Lowering, lowers
+from alula.codegen.vector import Vec
+from alula.core.dims import Dim
+from alula.ir.types import fixed
+from alula.ops.norm import LayerNorm
+
+CHUNK_ELEMENTS = 8192
+
+
+@lowers(LayerNorm)
+def lower_layer_norm(state: Lowering, group: Group) -> None:
+    """(x - mean) / sqrt(variance + eps) * gamma + beta over the last axis."""
+    node = group.anchor
+    x, gamma, beta = node.inputs
+    source = state.with_rows(x)
+    rows, stride = source.rows() or (1, 0)
+    output = state.output(node.output)
+    count = fixed(x.type.shape[-1], "row length")
+    views = [source, state.contiguous(gamma), state.contiguous(beta), output]
+    eps = node.op.eps  # type: ignore[attr-defined]
+    block = max(1, CHUNK_ELEMENTS // max(count, 1))
+    kernel = state.kernel(
+        "layer_norm",
+        (rows, stride, count, eps),
+        views,
+        lambda chunk: emit_layer_norm(chunk, rows, stride, count, eps, block),
+    )
+    state.step(kernel, views, output, lambda e: (e.dim(rows) + (block - 1)) // block, "layer_norm")
+
+
+def emit_layer_norm(chunk: Chunk, rows: Dim, stride: int, count: int, eps: float, block: int) -> None:
+    """One chunk: `block` rows."""
+    e, (x, gamma, beta, y) = chunk.e, chunk.operands
+    first = chunk.number * block
+    zeros = [e.constant(0.0)] * parts(e)
+    with e.loop((first + block).min(e.dim(rows)), start=first) as loop:
+        source, target = x.at(loop.index * stride), y.at(loop.index * count)
+
+        def total(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
+            return [a + b for a, b in zip(sums, load_parts(e, source, piece), strict=True)]  # noqa: B023
+
+        mean = e.spread(math.tree_add(e, fold_row(e, count, zeros, total))) * (1 / count)
+
+        def squares(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
+            centred = inside(e, [v - mean for v in load_parts(e, source, piece)], piece, 0.0)  # noqa: B023
+            return [e.fma(v, v, s) for v, s in zip(centred, sums, strict=True)]
+
+        variance = e.spread(math.tree_add(e, fold_row(e, count, zeros, squares))) * (1 / count)
+        factor = 1.0 / e.unary("sqrt", variance + eps)
+
+        def normalise(piece: Piece, none: Sequence[Vec]) -> list[Vec]:
+            rows = zip(*(load_parts(e, row, piece) for row in (source, gamma, beta)), strict=True)  # noqa: B023
+            store_parts(e, [e.fma((v - mean) * factor, g, b) for v, g, b in rows], target, piece)  # noqa: B023
+            return []
+
+        fold_row(e, count, [], normalise)
