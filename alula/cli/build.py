@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -69,18 +70,26 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace, build_ms: float) -> int:
-    from alula.artifact.reader import read_summary
+    from alula.runtime.summary import summary
 
-    summary = read_summary(arguments.output)
-    size = arguments.output.stat().st_size
-    kernels = len(summary["kernels"])
+    with stage(f"generating code for {arguments.output.name}"):  # and keeping it, so that the first load is quick
+        facts = summary(arguments.output)
+    size, steps = facts["bytes"]["file"], sum(kernel["count"] for kernel in facts["kernels"])
     print(
-        f"{arguments.output}: {size / 1e6:.1f} MB, {kernels} kernels, {arguments.precision}, built in {build_ms:.0f} ms"
+        f"{arguments.output}: {size / 1e6:.1f} MB, {steps} kernels, {facts['precision']} for {facts['target']}, "
+        f"built in {build_ms / 1e3:.1f} s"
     )
-    write_json(
-        arguments.json, {"output": arguments.output.name, "bytes": size, "build_ms": build_ms, "kernels": kernels}
-    )
+    takes = ", ".join(map(_takes, facts["inputs"]))
+    least, most = facts["batch_range"]
+    print(f"takes {takes} with N from {least} to {most}" if least < most else f"takes {takes} with N = {least} alone")
+    figures = {"output": arguments.output.name, "bytes": size, "build_ms": build_ms, "kernels": steps}
+    write_json(arguments.json, figures)
     return 0
+
+
+def _takes(port: Mapping[str, Any]) -> str:
+    sizes = ",".join("N" if size is None else str(size) for size in port["shape"])
+    return f"{port['name']} {port['dtype']}[{sizes}]"
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -20,12 +20,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the file's summary: its plain values first, then a table for each list."""
-    from alula.artifact.reader import read_summary
+    from alula.runtime.summary import summary
 
     check_writable(arguments.json)
-    summary = read_summary(arguments.model)
-    print_summary(str(arguments.model), summary)
-    write_json(arguments.json, summary)
+    facts = summary(arguments.model)
+    print_summary(str(arguments.model), facts)
+    write_json(arguments.json, facts)
     return 0
 
 

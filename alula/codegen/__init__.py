@@ -1,0 +1,1 @@
+"""Code generation: from a final graph to one object file for one target."""

@@ -9,10 +9,10 @@ from alula.core.dtype import DType
 from alula.ir.graph import Graph, Node, Value
 from alula.ir.op import Op
 from alula.ops.conv import Conv2d
-from alula.ops.matmul import Linear
+from alula.ops.matmul import Linear, Matmul
 from alula.ops.shape import Expand, Reshape, Slice, Transpose
 
-EPILOGUE_ANCHORS: tuple[type[Op], ...] = (Linear, Conv2d)
+EPILOGUE_ANCHORS: tuple[type[Op], ...] = (Linear, Matmul, Conv2d)
 VIEWS: tuple[type[Op], ...] = (Reshape, Transpose, Slice, Expand)
 
 
@@ -57,7 +57,8 @@ def group_nodes(graph: Graph) -> list[Group]:
 
 def _continues(graph: Graph, group: Group, node: Node) -> bool:
     """True where `node` can run in the group's epilogue: all else it needs exists before the group runs."""
-    if not is_elementwise(node.op) or not (isinstance(group.anchor.op, EPILOGUE_ANCHORS) or is_elementwise(group.anchor.op)):
+    anchor = group.anchor.op
+    if not is_elementwise(node.op) or not (isinstance(anchor, EPILOGUE_ANCHORS) or is_elementwise(anchor)):
         return False
     value = group.output
     others = [other for other in node.inputs if other is not value]

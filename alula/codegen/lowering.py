@@ -8,12 +8,14 @@ from typing import TypeVar
 
 from llvmlite import ir
 
+from alula.codegen.dtypes import check_dtypes, where
 from alula.codegen.groups import Group, group_nodes
 from alula.codegen.module import I64, POINTER, VOID, Code
 from alula.codegen.vector import Emitter, Int, Ptr
 from alula.codegen.views import Buffer, Space, View
 from alula.core.dims import Dim
-from alula.core.errors import CodegenError
+from alula.core.dtype import DType
+from alula.core.errors import CodegenError, ShapeError
 from alula.core.target import CpuTarget
 from alula.ir.graph import Graph, Value
 from alula.ir.op import Op
@@ -70,7 +72,7 @@ class Lowering:
     arena: list[Buffer] = field(default_factory=list)
     scratch_bytes: int = 0
     views: dict[Value, View] = field(default_factory=dict)
-    kernels: dict[Hashable, str] = field(default_factory=dict)
+    kernels: dict[tuple[str, Hashable, tuple[DType, ...]], str] = field(default_factory=dict)
     outputs: dict[Value, Buffer] = field(default_factory=dict)
 
     @property
@@ -120,17 +122,13 @@ class Lowering:
 
         copy_step(self, source, target)
 
-    def temporary(self, type: TensorType) -> View:
-        """Room in the arena for what a kernel needs between its steps."""
-        return View.whole(self._temporary(type), type)
-
     # Kernels and steps
 
     def kernel(self, name: str, key: Hashable, operands: Sequence[View], body: Callable[[Chunk], None]) -> str:
         """The function of a kernel, made once for each (name, key); `body` fills it in."""
         identity = (name, key, tuple(view.dtype for view in operands))
         if identity not in self.kernels:
-            label = f"{name}_{sum(1 for other in self.kernels if other[0] == name)}"  # type: ignore[index]
+            label = f"{name}_{sum(1 for other in self.kernels if other[0] == name)}"
             symbols = sorted(self.graph.symbols)
             types: list[ir.Type] = [*[POINTER] * len(operands), *[I64] * len(symbols), I64, POINTER]
             function = self.code.function(label, VOID, types)
@@ -143,7 +141,9 @@ class Lowering:
             self.kernels[identity] = label
         return self.kernels[identity]
 
-    def step(self, kernel: str, operands: Sequence[View], writes: View, count: Count, label: str, macs: Dim = 0) -> None:
+    def step(
+        self, kernel: str, operands: Sequence[View], writes: View, count: Count, label: str, macs: Dim = 0
+    ) -> None:
         """Run a kernel after the steps there are."""
         self.steps.append(Step(kernel, tuple(operands), writes, count, label, macs))
 
@@ -188,6 +188,7 @@ def lower(graph: Graph, code: Code) -> Lowering:
     """The steps of a whole graph.  Raises CodegenError for an op that no kernel serves."""
     import alula.codegen.lower  # noqa: F401  fills LOWERINGS; the lowerings are written against this module
 
+    check_dtypes(graph)
     state = Lowering(graph, code)
     for index, value in enumerate(graph.inputs):
         state.views[value] = View.whole(Buffer(Space.INPUT, index, value.type.bytes), value.type)
@@ -198,13 +199,20 @@ def lower(graph: Graph, code: Code) -> Lowering:
         if value in made and value not in computed[:index]:
             state.outputs[value] = Buffer(Space.OUTPUT, index, value.type.bytes)
     for group in groups:
-        rule = LOWERINGS.get(type(group.anchor.op))
-        if rule is None:
-            node = group.anchor
-            raise CodegenError(f"{node.op.name} {node.origin}: expected an op with a kernel, got one without")
-        rule(state, group)
+        _lower_group(state, group)
     for index, value in enumerate(computed):
         if value not in state.outputs or state.outputs[value].index != index:
             target = View.whole(Buffer(Space.OUTPUT, index, value.type.bytes), value.type)
             state.copy(state.view(value), target)
     return state
+
+
+def _lower_group(state: Lowering, group: Group) -> None:
+    node = group.anchor
+    rule = LOWERINGS.get(type(node.op))
+    if rule is None:
+        raise CodegenError(f"{where(node)}: expected an op with a kernel, got one without")
+    try:
+        rule(state, group)
+    except ShapeError as error:  # a size that has to be fixed in the code is not
+        raise CodegenError(f"{where(node)}: {error}") from None

@@ -34,6 +34,7 @@ def _pack(graph: Graph, node: Node, panel: int, packed: dict[tuple[Value, int], 
     if weight.data is None:
         raise CodegenError(f"{node.op.name} {node.origin}: expected a constant weight, got one computed at run time")
     op = node.op
+    assert isinstance(op, Linear | Conv2d)
     groups = op.groups if isinstance(op, Conv2d) else 1
     key = (weight, groups)
     if key not in packed:
@@ -43,7 +44,7 @@ def _pack(graph: Graph, node: Node, panel: int, packed: dict[tuple[Value, int], 
         kernel = op.kernel if op.panel else (weight.data.shape[1], weight.data.shape[2])
         features = op.features or weight.data.shape[0]
         new: Conv2d | Linear = replace(op, features=features, kernel=kernel, panel=panel)
-    elif isinstance(op, Linear):
+    else:
         new = replace(op, features=op.features or fixed(weight.type.shape[0], "feature count"), panel=panel)
     with graph.before(node):
         output = graph.add(new, x, packed[key], *bias)

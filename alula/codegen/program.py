@@ -1,4 +1,4 @@
-"""A whole graph as one object file: the steps, the native runtime, and the `alula_run` entry with a plain C interface."""
+"""A whole graph as one object file: its steps, the native runtime, and the entry `alula_run` for C callers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from alula.core.errors import CodegenError
 from alula.core.target import CpuTarget
 from alula.ir.graph import Graph
 
-# The caller's program structure and the frame of one run: pointers, then (frame only) the caller's arrays and the sizes.
+# The caller's program structure and the frame of one run: pointers; in the frame also its arrays and sizes.
 CONSTANTS, ARENA, SCRATCH, POOL, INPUTS, OUTPUTS, SIZES = range(7)
 
 
@@ -59,7 +59,9 @@ class Program:
         facts: dict[str, Any] = json.loads(parts["program"])
         ports = {side: tuple((name, type) for name, type in facts[side]) for side in ("inputs", "outputs")}
         steps = tuple(StepInfo(**step) for step in facts["steps"])
-        return cls(**{**facts, **ports, "object": parts["object"], "constants": tuple(facts["constants"]), "steps": steps})
+        return cls(
+            **{**facts, **ports, "object": parts["object"], "constants": tuple(facts["constants"]), "steps": steps}
+        )
 
 
 def compile_graph(graph: Graph, target: CpuTarget) -> Program:
@@ -138,6 +140,7 @@ def _emit_thunk(state: Lowering, number: int, step: Step, offsets: Mapping[Buffe
     room = e.b.gep(_field(e, frame, SCRATCH), [(Int(e, thread) * state.scratch_bytes).value], source_etype=I8)
     sizes = [e.sizes[symbol].value for symbol in sorted(state.graph.symbols)]
     kernel = state.code.get(step.kernel)
+    assert kernel is not None, "lowering made it"
     e.b.call(kernel, [*addresses, *sizes, chunk, room])
     e.end()
     return function
@@ -147,7 +150,7 @@ def _address(e: Emitter, graph: Graph, frame: ir.Value, view: View, offsets: Map
     buffer = view.buffer
     if buffer.space is Space.ARENA:
         batch = next(iter(e.sizes.values()), e.int(1))
-        base = e.b.gep(_field(e, frame, ARENA), [(batch * offsets[buffer]).value], source_etype=I8)
+        base: ir.Value = e.b.gep(_field(e, frame, ARENA), [(batch * offsets[buffer]).value], source_etype=I8)
     else:
         table = _field(e, frame, {Space.CONSTANT: CONSTANTS, Space.INPUT: INPUTS, Space.OUTPUT: OUTPUTS}[buffer.space])
         base = _field(e, table, buffer.index)
@@ -165,16 +168,18 @@ def _emit_run(code: Code) -> None:
     values = [*(_field(e, program, index) for index in (CONSTANTS, ARENA, SCRATCH, POOL)), inputs, outputs, batch]
     for index, value in enumerate(values):
         e.b.store(value, e.b.gep(frame, [ir.Constant(I64, index)], source_etype=I64))
-    e.b.call(code.get("alula_start"), [frame, threads])
+    start = code.get("alula_start")
+    assert start is not None, "emit_spmd made it"
+    e.b.call(start, [frame, threads])
     e.end()
 
 
 def _sizes(e: Emitter, graph: Graph, frame: ir.Value) -> dict[str, Int]:
     spots = {symbol: ir.Constant(I64, SIZES + n) for n, symbol in enumerate(sorted(graph.symbols))}
-    return {symbol: Int(e, e.b.load(e.b.gep(frame, [spot], source_etype=I64), typ=I64)) for symbol, spot in spots.items()}
+    return {
+        symbol: Int(e, e.b.load(e.b.gep(frame, [spot], source_etype=I64), typ=I64)) for symbol, spot in spots.items()
+    }
 
 
 def _field(e: Emitter, structure: ir.Value, index: int) -> ir.Value:
     return e.b.load(e.b.gep(structure, [ir.Constant(I64, index)], source_etype=I64), typ=POINTER)
-
-

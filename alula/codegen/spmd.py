@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llvmlite import ir
-from llvmlite.ir.instructions import CastInstr
 
 from alula.codegen.module import I32, I64, POINTER, VOID, Code
 from alula.codegen.vector import Emitter, Int
@@ -21,7 +20,7 @@ MOST_THREADS = 255  # the low byte of the job word
 # The pool's fields, in bytes; what different threads write stands on different cache lines.
 PHASE, ARRIVED, SLEEPERS, JOB, IDLE = 0, 64, 128, 192, 256
 THREADS, PID, STOP, FRAME = 320, 324, 328, 336
-QUEUES = 384  # one line a thread: chunks claimed (i32), padding, thread handle (i64 at 8), pool (ptr at 16), number (i64 at 24)
+QUEUES = 384  # one line a thread: chunks claimed (i32), then at these places its handle, its pool and its number
 HANDLE, OWNER, NUMBER = 8, 16, 24
 
 SPINS = 2_000  # pauses before sleeping: tens of microseconds, longer than most steps are uneven
@@ -147,7 +146,9 @@ def _emit_parallel(spmd: Spmd, barrier: ir.Function, pool_of_frame: Callable[[Em
     step_type = ir.FunctionType(VOID, [POINTER, I64, I64])
 
     def execute(chunk: ir.Value) -> None:
-        typed = CastInstr(e.b.block, "bitcast", step, ir.PointerType(step_type))  # llvmlite calls typed pointers only
+        typed = ir.CastInstr(
+            e.b.block, "bitcast", step, ir.PointerType(step_type)
+        )  # llvmlite calls typed pointers only
         e.b._insert(typed)
         e.b.call(typed, [frame, thread, chunk])
 

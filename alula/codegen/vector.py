@@ -151,6 +151,10 @@ class Loop:
         self.next = list(values)
 
 
+Whole = int  # inside Emitter, `int` and `type` are its methods
+Index = Int | Whole
+
+
 class Emitter:
     """Writes one function of `code`.  `sizes` are the symbolic sizes at run time."""
 
@@ -166,25 +170,25 @@ class Emitter:
         return self.code.target
 
     @property
-    def lanes(self) -> int:
+    def lanes(self) -> Whole:
         """f32 elements of one vector register."""
         return self.target.lanes(32)
 
     # Integers and conditions
 
-    def int(self, value: Int | int) -> Int:
+    def int(self, value: Index) -> Int:
         """A constant, or what is an integer already."""
         return value if isinstance(value, Int) else Int(self, ir.Constant(I64, value))
 
-    def integer(self, operation: str, left: Int, right: Int | int) -> Int:
+    def integer(self, operation: str, left: Int, right: Index) -> Int:
         """left <operation> right; powers of two become shifts and masks in LLVM."""
         return Int(self, getattr(self.b, operation)(left.value, self.int(right).value))
 
-    def compare(self, sign: str, left: Int, right: Int | int) -> Cond:
+    def compare(self, sign: Any, left: Int, right: Index) -> Cond:
         """left <sign> right, signed."""
         return Cond(self, self.b.icmp_signed(sign, left.value, self.int(right).value))
 
-    def select(self, condition: Cond, yes: Int | int, no: Int | int) -> Int:
+    def select(self, condition: Cond, yes: Index, no: Index) -> Int:
         """yes where the condition holds, else no."""
         return Int(self, self.b.select(condition.value, self.int(yes).value, self.int(no).value))
 
@@ -204,9 +208,7 @@ class Emitter:
     # Control
 
     @contextmanager
-    def loop(
-        self, count: Int | int, carried: Sequence[Vec] = (), start: Int | int = 0, step: int = 1
-    ) -> Iterator[Loop]:
+    def loop(self, count: Index, carried: Sequence[Vec] = (), start: Index = 0, step: Whole = 1) -> Iterator[Loop]:
         """for index in range(start, count, step); values given as `carried` live in registers across turns."""
         body, after = (self.function.append_basic_block(name) for name in ("body", "after"))
         limit = self.int(count)
@@ -242,7 +244,7 @@ class Emitter:
         with self.b.if_then(condition.value):
             yield
 
-    def call(self, function: ir.Function, *arguments: Int | Ptr | Vec | int) -> ir.Value:
+    def call(self, function: ir.Function, *arguments: Int | Ptr | Vec | Whole) -> ir.Value:
         """A call; Python integers become 64-bit constants."""
         values = [self.int(item).value if isinstance(item, int) else item.value for item in arguments]
         return self.b.call(function, values)
@@ -253,11 +255,11 @@ class Emitter:
 
     # Vectors
 
-    def type(self, dtype: DType = DType.F32, lanes: int | None = None) -> ir.VectorType:
+    def type(self, dtype: DType = DType.F32, lanes: Whole | None = None) -> ir.VectorType:
         """The vector type of `lanes` elements; as many as f32 lanes by default."""
         return ir.VectorType(ELEMENTS[dtype], lanes or self.lanes)
 
-    def constant(self, value: float, dtype: DType = DType.F32, lanes: int | None = None) -> Vec:
+    def constant(self, value: float, dtype: DType = DType.F32, lanes: Whole | None = None) -> Vec:
         """A vector with the same number in each lane."""
         type = self.type(dtype, lanes)
         number = _as_f32(value) if dtype is DType.F32 else value
@@ -302,7 +304,7 @@ class Emitter:
 
     def choose(self, sign: str, a: Vec, b: Vec | float, yes: Vec | float, no: Vec | float) -> Vec:
         """yes where a <sign> b, else no, lane by lane; comparisons with NaN are false."""
-        compare = self.b.fcmp_ordered if a.is_float else self.b.icmp_signed
+        compare: Any = self.b.fcmp_ordered if a.is_float else self.b.icmp_signed
         condition = compare(sign, a.value, self.like(a, b).value)
         model = next(value for value in (yes, no, a) if isinstance(value, Vec))
         return Vec(self, self.b.select(condition, self.like(model, yes).value, self.like(model, no).value))
@@ -327,6 +329,12 @@ class Emitter:
         """An LLVM conversion, by its builder's name: sitofp, fptosi, fpext..."""
         return Vec(self, getattr(self.b, operation)(a.value, self.type(dtype, a.lanes)))
 
+    def truncated(self, a: Vec) -> Vec:
+        """f32 as i32, rounded toward zero; what does not fit becomes the nearest that does, NaN becomes 0."""
+        type, whole = a.value.type, self.type(DType.I32, a.lanes)
+        function = self.code.declare(f"llvm.fptosi.sat.{_suffix(whole)}.{_suffix(type)}", whole, [type])
+        return Vec(self, self.b.call(function, [a.value]))
+
     def spread(self, scalar: ir.Value) -> Vec:
         """A scalar in every lane."""
         type = ir.VectorType(scalar.type, self.lanes)
@@ -334,18 +342,18 @@ class Emitter:
         zeros = ir.Constant(ir.VectorType(I32, self.lanes), [ir.Constant(I32, 0)] * self.lanes)
         return Vec(self, self.b.shuffle_vector(single, ir.Constant(type, ir.Undefined), zeros))
 
-    def shuffle(self, a: Vec, b: Vec, lanes: Sequence[int]) -> Vec:
+    def shuffle(self, a: Vec, b: Vec, lanes: Sequence[Whole]) -> Vec:
         """The chosen lanes of a then b."""
         mask = ir.Constant(ir.VectorType(I32, len(lanes)), [ir.Constant(I32, lane) for lane in lanes])
         return Vec(self, self.b.shuffle_vector(a.value, b.value, mask))
 
-    def lane(self, a: Vec, index: int) -> ir.Value:
+    def lane(self, a: Vec, index: Whole) -> ir.Value:
         """One element."""
         return self.b.extract_element(a.value, ir.Constant(I32, index))
 
     # Memory
 
-    def load(self, ptr: Ptr, index: Int | int = 0, mask: ir.Value | None = None, lanes: int | None = None) -> Vec:
+    def load(self, ptr: Ptr, index: Index = 0, mask: ir.Value | None = None, lanes: Whole | None = None) -> Vec:
         """Consecutive elements from `index`; lanes outside the mask are zero and not read."""
         address, type = ptr.at(index), self.type(ptr.dtype, lanes)
         if mask is None:
@@ -355,7 +363,7 @@ class Emitter:
         zero = ir.Constant(type, None)
         return Vec(self, self.b.call(function, [address.value, ir.Constant(I32, 1), mask, zero]))
 
-    def store(self, value: Vec, ptr: Ptr, index: Int | int = 0, mask: ir.Value | None = None) -> None:
+    def store(self, value: Vec, ptr: Ptr, index: Index = 0, mask: ir.Value | None = None) -> None:
         """Consecutive elements to `index`; lanes outside the mask are not written."""
         address, type = ptr.at(index), value.value.type
         if mask is None:
@@ -367,15 +375,15 @@ class Emitter:
         )
         self.b.call(function, [value.value, address.value, ir.Constant(I32, 1), mask])
 
-    def scalar(self, ptr: Ptr, index: Int | int = 0) -> ir.Value:
+    def scalar(self, ptr: Ptr, index: Index = 0) -> ir.Value:
         """One element."""
         return self.b.load(ptr.at(index).value, align=1, typ=ELEMENTS[ptr.dtype])
 
-    def splat(self, ptr: Ptr, index: Int | int = 0) -> Vec:
+    def splat(self, ptr: Ptr, index: Index = 0) -> Vec:
         """One element of memory in every lane."""
         return self.spread(self.scalar(ptr, index))
 
-    def gather(self, ptr: Ptr, index: Int | int, stride: int, mask: ir.Value | None = None) -> Vec:
+    def gather(self, ptr: Ptr, index: Index, stride: Whole, mask: ir.Value | None = None) -> Vec:
         """Elements `stride` apart, from `index`; lanes outside the mask are zero and not read."""
         type = self.type(ptr.dtype)
         offsets = ir.Constant(ir.VectorType(I64, type.count), [ir.Constant(I64, stride * n) for n in range(type.count)])
@@ -388,7 +396,7 @@ class Emitter:
         chosen = ir.Constant(mask_type, [ir.Constant(I1, 1)] * type.count) if mask is None else mask
         return Vec(self, self.b.call(function, [pointers, ir.Constant(I32, 1), chosen, ir.Constant(type, None)]))
 
-    def mask(self, count: Int | int) -> ir.Value:
+    def mask(self, count: Index) -> ir.Value:
         """True in the first `count` lanes."""
         type = ir.VectorType(I32, self.lanes)
         numbers = ir.Constant(type, [ir.Constant(I32, lane) for lane in range(self.lanes)])
@@ -398,7 +406,7 @@ class Emitter:
         narrow = self.b.trunc(count.min(self.lanes).value, I32)
         return self.b.icmp_signed("<", numbers, self.spread(narrow).value)
 
-    def stack(self, elements: int, dtype: DType = DType.F32) -> Ptr:
+    def stack(self, elements: Whole, dtype: DType = DType.F32) -> Ptr:
         """Room on the stack, 64-byte aligned, for the length of the function."""
         with self.b.goto_entry_block():
             slot = self.b.alloca(ELEMENTS[dtype], elements)
@@ -406,7 +414,7 @@ class Emitter:
         slot.type = POINTER  # opaque, as all our pointers are
         return Ptr(self, slot, dtype)
 
-    def prefetch(self, ptr: Ptr, index: Int | int, locality: int = 2) -> None:
+    def prefetch(self, ptr: Ptr, index: Index, locality: Whole = 2) -> None:
         """Ask for the cache line of an element; locality 3 is level 1, 2 is level 2."""
         function = self.code.declare("llvm.prefetch.p0", ir.VoidType(), [POINTER, I32, I32, I32])
         self.b.call(function, [ptr.at(index).value, *(ir.Constant(I32, n) for n in (0, locality, 1))])

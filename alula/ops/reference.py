@@ -26,7 +26,7 @@ def run_reference(graph: Graph, inputs: Sequence[Array]) -> tuple[Array, ...]:
         operands = [arrays[value] if value.data is None else value.data for value in node.inputs]
         arrays.update(zip(node.outputs, apply_op(node.op.at(sizes), *operands), strict=True))
         for value in {*node.inputs, *node.outputs}:
-            if False:
+            if last.get(value, node) is node:
                 arrays.pop(value, None)
     return tuple(arrays[value] if value.data is None else value.data for _, value in graph.outputs)
 

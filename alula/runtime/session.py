@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,18 +13,16 @@ import numpy as np
 
 from alula.artifact.model import ModelFile
 from alula.artifact.reader import read_model
-from alula.codegen.packing import pack_weights
-from alula.codegen.program import Program, StepInfo, compile_graph
+from alula.codegen.program import StepInfo
 from alula.core.dims import Expr
 from alula.core.dtype import Array, DType
 from alula.core.errors import ShapeError, UsageError
 from alula.core.preprocess import Preprocess
-from alula.core.target import CpuTarget, target_named
 from alula.ir.parser import parse_type
 from alula.ir.types import TensorType
-from alula.runtime.cache import ObjectCache, object_key
-from alula.runtime.host import default_threads, native_target, supports
+from alula.runtime.host import default_threads
 from alula.runtime.native import NativeProgram
+from alula.runtime.programs import prepare, target_here
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +53,14 @@ class Session:
         self.threads, self.threads_why = default_threads() if threads is None else (threads, "as asked")
         with read_model(path) as file:
             self._describe(file)
-            program, constants = self._program(file)
+            prepared = prepare(file, self._target)
+        program, self.from_cache = prepared.program, prepared.from_cache
         self.inputs = tuple(Port.of(name, parse_type(text)) for name, text in program.inputs)
         self.outputs = tuple(Port.of(name, parse_type(text)) for name, text in program.outputs)
         self.steps: tuple[StepInfo, ...] = program.steps
         self.macs = sum(step.macs for step in program.steps)
         self.arena_bytes, self.scratch_bytes = program.arena_bytes, program.scratch_bytes
-        self._native = NativeProgram(program, constants, self.threads)
+        self._native = NativeProgram(program, prepared.constants, self.threads)
         self.load_ms = (time.perf_counter() - started) * 1e3
 
     def run(self, *arrays: Array) -> tuple[Array, ...]:
@@ -92,34 +92,18 @@ class Session:
         meta = file.meta
         self.preprocess: Preprocess | None = meta.preprocess
         self.precision, self.batch_range, self.tuned_batch = meta.precision, meta.batch_range, meta.tuned_batch
-        built_for, host = target_named(meta.target), native_target()
-        self._target: CpuTarget = built_for if supports(built_for) else host
+        self._target = target_here(file)
         self.target = self._target.name
 
-    def _program(self, file: ModelFile) -> tuple[Program, list[Array]]:
-        """The native program and the constants it reads, from the cache where it was compiled before."""
-        repack = file.meta.target != self.target
-        cache, key = ObjectCache(), object_key(file.digest, self.target)
-        parts = cache.get(key)
-        self.from_cache = parts is not None
-        if parts is not None and not repack:
-            return Program.from_parts(parts), [section.array for section in file.constants]
-        graph = file.graph()
-        if repack:
-            pack_weights(graph, self._target)
-        program = compile_graph(graph, self._target) if parts is None else Program.from_parts(parts)
-        if parts is None:
-            cache.put(key, program.to_parts())
-        return program, [value.data for value in graph.constants() if value.data is not None]
-
-    def _batch(self, arrays: tuple[Array, ...]) -> int:
+    def _batch(self, arrays: Sequence[object]) -> int:
         """The batch that all arrays share, each being what its port takes."""
         batch = None
         for port, array in zip(self.inputs, arrays, strict=True):
-            found = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
-            fits = isinstance(array, np.ndarray) and array.dtype == port.dtype.numpy and array.ndim == len(port.shape)
+            if not isinstance(array, np.ndarray):
+                raise ShapeError(f"run input {port.name}: expected {port}, got {type(array).__name__}")
+            fits = array.dtype == port.dtype.numpy and array.ndim == len(port.shape)
             if not fits or any(want not in (None, size) for want, size in zip(port.shape, array.shape, strict=True)):
-                raise ShapeError(f"run input {port.name}: expected {port}, got {found}")
+                raise ShapeError(f"run input {port.name}: expected {port}, got {array.dtype}{list(array.shape)}")
             for want, size in zip(port.shape, array.shape, strict=True):
                 if want is None and batch not in (None, size):
                     raise ShapeError(f"run input {port.name}: expected the other inputs' batch of {batch}, got {size}")

@@ -5,12 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from typing import TYPE_CHECKING
 
 import llvmlite.binding as llvm
 import pytest
 
 from alula.codegen.module import Code
-from alula.core.target import AVX2
+from alula.core.target import AVX2, AVX512, CpuTarget
+from alula.ir.graph import Graph
+
+if TYPE_CHECKING:
+    from tests.codegen.harness import Compiled
 
 Jit = Callable[..., Mapping[str, int]]
 NUMBERS = itertools.count()  # LLJIT wants a new name for every library
@@ -68,3 +73,30 @@ def vector_operations(assembly: str) -> int:
     """Vector instructions other than moves and broadcasts."""
     names = [line.split()[0] for line in assembly.splitlines() if line.startswith("\tv")]
     return sum(not name.startswith(("vmov", "vbroadcast", "vzero", "vxorps", "vpxor")) for name in names)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(AVX2, marks=pytest.mark.isa("avx2"), id="avx2"),
+        pytest.param(AVX512, marks=pytest.mark.isa("avx512"), id="avx512"),
+    ]
+)
+def target(request: pytest.FixtureRequest) -> CpuTarget:
+    """The instruction sets that must give the same answers."""
+    return request.param
+
+
+@pytest.fixture
+def compiled() -> Iterator[Callable[..., Compiled]]:
+    """`compiled(graph, target, threads=2)`: a callable program, valid to the end of the test."""
+    from tests.codegen.harness import Compiled  # which links with this module
+
+    made: list[Compiled] = []
+
+    def build(graph: Graph, target: CpuTarget, threads: int = 4) -> Compiled:
+        made.append(Compiled(graph, target, threads))
+        return made[-1]
+
+    yield build
+    for program in made:
+        program.close()

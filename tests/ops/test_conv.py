@@ -134,6 +134,7 @@ X, W = "f32[N,9,8,4]", "f32[6,3,3,4]"
         ),
         ({"scale": (1.0,) * 4}, [X, W], "expected 0 or 4 scales and shifts, got 4 and 0"),
         ({"scale": (1.0,), "shift": (1.0,)}, [X, W], "expected 0 or 4 scales and shifts, got 1 and 1"),
+        ({"scale": (1.0,) * 4, "shift": (1.0,) * 4}, ["i32[N,9,8,4]", W], "expected f32, got i32[N,9,8,4]"),
         ({"kernel": (3, 3)}, [X, W], "expected kernel (0, 0) for a weight that is not packed, got (3, 3)"),
         ({"panel": 4}, [X, W], "expected features and panel both positive or both 0, got 0 and 4"),
         (

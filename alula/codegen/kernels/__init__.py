@@ -1,0 +1,1 @@
+"""What runs inside loops: register tiles, rows, vector mathematics."""

@@ -10,6 +10,7 @@ from alula.codegen.vector import Emitter, Vec
 from alula.core.dtype import DType
 from alula.ir.op import Op
 from alula.ops import elementwise as ops
+from alula.ops.norm import BatchNorm
 
 Rule = Callable[..., Vec]
 O = TypeVar("O", bound=Op)  # noqa: E741
@@ -173,3 +174,23 @@ def _hard_swish(e: Emitter, op: ops.HardSwish, x: Vec) -> Vec:
 def _unit(e: Emitter, x: Vec) -> Vec:
     raised = e.choose("<", x, 0.0, 0.0, x)
     return e.choose(">", raised, 1.0, 1.0, raised)
+
+
+@emits(ops.Cast)
+def _cast(e: Emitter, op: ops.Cast, x: Vec) -> Vec:
+    match op.dtype:
+        case DType.F32:
+            return x
+        case DType.I32:
+            return e.truncated(x)
+        case DType.U8 | DType.I8:
+            return e.convert(e.truncated(x), "trunc", op.dtype)
+        case DType.BOOL:
+            ones, zeros = (Vec(e, e.constant(value, DType.U8).value) for value in (1, 0))
+            return e.choose("==", x, 0.0, zeros, ones)  # NaN is true
+    raise TypeError(f"expected f32, u8, i8, i32 or bool, got {op.dtype}")
+
+
+@emits(BatchNorm)
+def _batch_norm(e: Emitter, op: BatchNorm, x: Vec, gamma: Vec, beta: Vec, mean: Vec, var: Vec) -> Vec:
+    return e.fma(x - mean, gamma / e.unary("sqrt", var + op.eps), beta)

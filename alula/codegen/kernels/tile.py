@@ -16,6 +16,7 @@ class Tile:
     """rows x vectors accumulators; `lda`, `ldb` and `ldc` are the elements from a row to the next of a, b and c.
 
     They are fixed so that addresses fold into the instructions: fourteen row pointers would not fit the registers.
+    With `early` the tile also asks the second-level cache for what the next panel will need.
     """
 
     rows: int
@@ -23,6 +24,7 @@ class Tile:
     lda: int
     ldb: int
     ldc: int
+    early: bool = False
 
     def registers(self) -> int:
         """Vector registers it needs: the accumulators, a row of b, one element of a."""
@@ -31,7 +33,7 @@ class Tile:
     @property
     def name(self) -> str:
         """Of its function."""
-        return f"tile_f32_{self.rows}x{self.vectors}_a{self.lda}_b{self.ldb}_c{self.ldc}"
+        return f"tile_f32_{self.rows}x{self.vectors}_a{self.lda}_b{self.ldb}_c{self.ldc}{'_early' * self.early}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +68,25 @@ def tile_f32(code: Code, tile: Tile) -> ir.Function:
     """(a, b, c, k, outer, outer step, inner, inner step): c = the sum over all stretches of a, each k elements long.
 
     a is row-major; b goes on from stretch to stretch; c is overwritten.  Every element of c is one chain of fused
-    multiply-adds in the order of k, whatever the tile.
+    multiply-adds in the order of k, whatever the tile.  An early tile takes two arguments more, (ahead, pace): for each
+    k of a stretch it asks for `pace` elements more from `ahead`; addresses beyond all memory do no harm.
     """
     if found := code.get(tile.name):
         return found
-    function = code.function(tile.name, VOID, [POINTER] * 3 + [I64] * 5)
+    function = code.function(tile.name, VOID, [POINTER] * 3 + [I64] * 5 + [POINTER, I64] * tile.early)
     e = Emitter(code, function)
     a, b, c = (Ptr(e, argument) for argument in function.args[:3])
-    k, outer, outer_step, inner, inner_step = (Int(e, argument) for argument in function.args[3:])
+    k, outer, outer_step, inner, inner_step = (Int(e, argument) for argument in function.args[3:8])
     zeros = [e.constant(0.0)] * (tile.rows * tile.vectors)
     with e.loop(outer, carried=zeros) as far:
         with e.loop(inner, carried=far.carried) as near:
+            stretch = far.index * inner + near.index
             a_row = a.at(far.index * outer_step + near.index * inner_step)
-            b_row = b.at((far.index * inner + near.index) * k * tile.ldb)
+            b_row = b.at(stretch * k * tile.ldb)
             with e.loop(k, carried=near.carried) as loop:
+                if tile.early:
+                    ahead, pace = Ptr(e, function.args[8]), Int(e, function.args[9])
+                    e.prefetch(ahead.at(stretch * k * pace), loop.index * pace)
                 sums = iter(loop.carried)
                 columns = [e.load(b_row, loop.index * tile.ldb + v * e.lanes) for v in range(tile.vectors)]
                 rows = (e.splat(a_row, loop.index + tile.lda * r) for r in range(tile.rows))  # lazy: one row live

@@ -1,3 +1,17 @@
 """One file for each family of ops, as in ops/: which kernels compute them."""
 
-from alula.codegen.lower import attention, conv, gemm, map, norm, outlook, pool, reduce, shape, softmax  # noqa: F401
+from alula.codegen.lower import (  # noqa: F401
+    attention,
+    conv,
+    gemm,
+    map,
+    matmul,
+    norm,
+    normalize,
+    outlook,
+    pool,
+    reduce,
+    shape,
+    softmax,
+    unfold,
+)

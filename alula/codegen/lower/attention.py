@@ -140,11 +140,10 @@ def emit_attention(chunk: Chunk, shape: Shape) -> None:
 def pack_keys(e: Emitter, shape: Shape, k: Ptr, keys: Ptr) -> None:
     """k[m,d] -> keys[m/panel][d][panel], zero beyond m: the layout in which the tile reads weights."""
     panel = panel_width(e.target)
-    for_vectors = shape.padded(panel) // e.lanes
-    with e.loop(for_vectors) as loop:
+    with e.loop(-(-shape.m // e.lanes)) as loop:
         first = loop.index * e.lanes
         target = keys.at(first // panel * (panel * shape.d) + first % panel)
-        mask = None if shape.m % panel == 0 else e.mask((e.int(shape.m) - first).max(0))
+        mask = None if shape.m % e.lanes == 0 else e.mask((e.int(shape.m) - first).max(0))
         with e.loop(shape.d) as column:
             gathered = e.gather(k, first * shape.k_rows.row + column.index, shape.k_rows.row, mask)
             e.store(gathered, target, column.index * panel)
@@ -158,16 +157,16 @@ def pad_values(e: Emitter, shape: Shape, v: Ptr, values: Ptr, row: int) -> None:
 
 
 def emit_scores(e: Emitter, shape: Shape, count: int, q: Ptr, keys: Ptr, scores: Ptr) -> None:
-    """scores[count, padded m] = q[count, d] k^T."""
+    """scores[count, m] = q[count, d] k^T, up to the next whole vector of keys."""
     panel = panel_width(e.target)
-    padded = shape.padded(panel)
-    function = tile_f32(e.code, Tile(count, panel // e.lanes, shape.q_rows.row, panel, padded))
-    with e.loop(padded // panel) as loop:
-        e.call(
-            function,
-            q,
-            keys.at(loop.index * (panel * shape.d)),
-            scores.at(loop.index * panel),
-            shape.d,
-            *Stretches().arguments,
-        )
+    whole, rest = divmod(shape.m, panel)
+
+    def against(number: Int, vectors: int) -> None:
+        function = tile_f32(e.code, Tile(count, vectors, shape.q_rows.row, panel, shape.padded(panel)))
+        columns = number * panel
+        e.call(function, q, keys.at(columns * shape.d), scores.at(columns), shape.d, *Stretches().arguments)
+
+    with e.loop(whole) as loop:
+        against(loop.index, panel // e.lanes)
+    if rest:
+        against(e.int(whole), -(-rest // e.lanes))

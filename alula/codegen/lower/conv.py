@@ -103,8 +103,8 @@ def emit_conv(chunk: Chunk, window: Window) -> None:
 
         def tile(count: int, column: Int) -> None:
             function = tile_f32(e.code, Tile(count, vectors, lda, panels.panel, panels.panel))
-            e.call(function, line.at(column * lda), weights, room, length, *stretches.arguments)  # noqa: B023
-            row = pixel + column  # noqa: B023
+            e.call(function, line.at(column * lda), weights, room, length, *stretches.arguments)
+            row = pixel + column
             emit_epilogue(e, panels, count, row, panel * panels.panel, group, room, out, extra)
 
         for_tiles(e, e.int(0), e.int(ow), tile, whole=ow % full == 0)

@@ -108,13 +108,21 @@ def emit_gemm(chunk: Chunk, gemm: Gemm, rows: Int) -> None:
     weights = b.at(panel * (gemm.k * panels.panel))
     vectors = tile_shape(e.target)[1]
     room = e.stack(tile_shape(e.target)[0] * panels.panel)
+    ahead, pace = weights.at(gemm.k * panels.panel), prefetch_pace(e, panels.panel, last - first)
 
     def tile(count: int, row: Int) -> None:
-        function = tile_f32(e.code, Tile(count, vectors, gemm.lda, panels.panel, panels.panel))
-        e.call(function, a.at(row * gemm.lda), weights, room, gemm.k, *Stretches().arguments)
+        function = tile_f32(e.code, Tile(count, vectors, gemm.lda, panels.panel, panels.panel, early=True))
+        early = ahead.at((row - first) // tile_shape(e.target)[0] * pace * gemm.k)
+        e.call(function, a.at(row * gemm.lda), weights, room, gemm.k, *Stretches().arguments, early, pace)
         emit_epilogue(e, panels, count, row, panel * panels.panel, e.int(0), room, c, extra)
 
     for_tiles(e, first, last, tile, whole=gemm.whole)
+
+
+def prefetch_pace(e: Emitter, panel: int, rows: Int) -> Int:
+    """Elements of the next panel to ask for with each k, so that the tiles of all rows together ask for all of it."""
+    tiles = (rows + (tile_shape(e.target)[0] - 1)) // tile_shape(e.target)[0]
+    return e.int(panel) // tiles.max(1) + 1
 
 
 def for_tiles(e: Emitter, first: Int, last: Int, tile: Callable[[int, Int], None], *, whole: bool) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from llvmlite import ir
+
 from alula.codegen.expression import Expression, Operand, Term
 from alula.codegen.groups import Group
 from alula.codegen.kernels.elementwise import RULES, as_f32
 from alula.codegen.lower.builder import Builder, operand
+from alula.codegen.lower.transpose import find_turn, turn_step
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
-from alula.codegen.views import View, collapse
+from alula.codegen.views import View, bits_of, collapse
 from alula.core.dims import Dim, known_multiple
 from alula.core.errors import CodegenError
 
@@ -31,7 +34,11 @@ def copy_step(state: Lowering, source: View, target: View) -> None:
     """The elements of one view, in another one of the same dtype."""
     if source.dtype is not target.dtype:
         raise CodegenError(f"copy: expected {target.dtype}, got {source.dtype}")
-    map_step(state, (), [source], target, "copy")
+    if turn := find_turn(source, target, state.target.lanes()):
+        turn_step(state, turn, source, target)
+        return
+    moved = [replace(view, type=view.type.cast(bits_of(view.dtype))) for view in (source, target)]
+    map_step(state, (), moved[:1], moved[1], "copy")
 
 
 def map_step(state: Lowering, terms: tuple[Term, ...], views: Sequence[View], output: View, label: str) -> None:
@@ -80,14 +87,21 @@ def emit_map(chunk: Chunk, expression: Expression, written: Operand, rows: Dim, 
 
 
 def emit_row(
-    e: Emitter, pointers: list[Ptr], expression: Expression, written: Operand, row: Int, start: Int, stop: Int, columns: Dim = 1
+    e: Emitter,
+    pointers: list[Ptr],
+    expression: Expression,
+    written: Operand,
+    row: Int,
+    start: Int,
+    stop: Int,
+    columns: Dim = 1,
 ) -> None:
     """Columns start..stop of one row, in whole vectors and then a masked one."""
     target = pointers[0].at(written.row_offset(e, row))
     bases = [p.at(o.row_offset(e, row)) for p, o in zip(pointers[1:], expression.operands, strict=True)]
     whole = start + (stop - start) // e.lanes * e.lanes
 
-    def vector(column: Int, mask: object = None) -> Vec:
+    def vector(column: Int, mask: ir.Value | None = None) -> Vec:
         def load(n: int) -> Vec:
             used = expression.operands[n]
             loaded = used.load(e, bases[n], column, mask)
@@ -109,5 +123,3 @@ def _product(shape: Sequence[Dim]) -> Dim:
     for size in shape:
         total = total * size
     return total
-
-

@@ -46,20 +46,20 @@ def emit_layer_norm(chunk: Chunk, rows: Dim, stride: int, count: int, eps: float
         source, target = x.at(loop.index * stride), y.at(loop.index * count)
 
         def total(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
-            return [a + b for a, b in zip(sums, load_parts(e, source, piece), strict=True)]  # noqa: B023
+            return [a + b for a, b in zip(sums, load_parts(e, source, piece), strict=True)]
 
         mean = e.spread(math.tree_add(e, fold_row(e, count, zeros, total))) * (1 / count)
 
         def squares(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
-            centred = inside(e, [v - mean for v in load_parts(e, source, piece)], piece, 0.0)  # noqa: B023
+            centred = inside(e, [v - mean for v in load_parts(e, source, piece)], piece, 0.0)
             return [e.fma(v, v, s) for v, s in zip(centred, sums, strict=True)]
 
         variance = e.spread(math.tree_add(e, fold_row(e, count, zeros, squares))) * (1 / count)
         factor = 1.0 / e.unary("sqrt", variance + eps)
 
         def normalise(piece: Piece, none: Sequence[Vec]) -> list[Vec]:
-            rows = zip(*(load_parts(e, row, piece) for row in (source, gamma, beta)), strict=True)  # noqa: B023
-            store_parts(e, [e.fma((v - mean) * factor, g, b) for v, g, b in rows], target, piece)  # noqa: B023
+            rows = zip(*(load_parts(e, row, piece) for row in (source, gamma, beta)), strict=True)
+            store_parts(e, [e.fma((v - mean) * factor, g, b) for v, g, b in rows], target, piece)
             return []
 
         fold_row(e, count, [], normalise)

@@ -46,7 +46,7 @@ def lower_pad(state: Lowering, group: Group) -> None:
 def fill_step(state: Lowering, output: View, value: float) -> None:
     """The same number in every element of a contiguous view."""
     total, dtype = output.type.elements, bits_of(output.dtype)
-    bits = int(_bits(value, output.dtype))
+    bits = _bits(value, output.dtype)
     target = replace(output, type=output.type.cast(dtype))
 
     def body(chunk: Chunk) -> None:
@@ -64,6 +64,6 @@ def fill_step(state: Lowering, output: View, value: float) -> None:
     state.step(kernel, [target], output, lambda e: chunks(e, total, CHUNK_ELEMENTS), "fill")
 
 
-def _bits(value: float, dtype: DType) -> np.unsignedinteger:  # type: ignore[type-arg]
+def _bits(value: float, dtype: DType) -> int:
     with np.errstate(over="ignore"):
-        return cast_array(np.array([value]), dtype).view(f"u{dtype.bytes}")[0]  # type: ignore[no-any-return]
+        return int(cast_array(np.array([value]), dtype).view(f"u{dtype.bytes}")[0])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from llvmlite import ir
 
 from alula.codegen.lowering import Chunk
 from alula.codegen.vector import Emitter, Int
-from alula.core.dims import Dim
+from alula.core.dims import Dim, known_multiple
 
 CHUNK_WORK = 16384  # elements read, of a few operations each: some microseconds
 
@@ -28,3 +30,15 @@ def rows_of(chunk: Chunk, rows: Dim, block: int) -> Iterator[Int]:
     first = chunk.number * block
     with chunk.e.loop((first + block).min(chunk.e.dim(rows)), start=first) as loop:
         yield loop.index
+
+
+def each_vector(e: Emitter, length: Dim, body: Callable[[Int, ir.Value | None], None]) -> None:
+    """`body(column, mask)` for every vector of `length` columns, a masked one last."""
+    size = e.dim(length)
+    whole = size // e.lanes * e.lanes
+    with e.loop(whole, step=e.lanes) as loop:
+        body(loop.index, None)
+    if known_multiple(length, e.lanes):
+        return
+    with e.when(whole < size):
+        body(whole, e.mask(size - whole))

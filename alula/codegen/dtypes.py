@@ -1,0 +1,48 @@
+"""Which element types kernels take: float32 to compute with, any type where elements are only moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alula.core.dtype import DType
+from alula.core.errors import CodegenError
+from alula.ir.graph import Graph, Node
+from alula.ir.op import Op
+from alula.ops.conv import Conv2d
+from alula.ops.elementwise import Cast, Normalize
+from alula.ops.shape import Concat, Expand, Pad, Reshape, Slice, Transpose
+from alula.ops.unfold import Unfold
+
+MOVERS: tuple[type[Op], ...] = (Reshape, Transpose, Slice, Expand, Concat, Pad, Unfold)
+TAKE_BYTES: tuple[type[Op], ...] = (Conv2d, Normalize)
+CASTS = (DType.F32, DType.U8, DType.I8, DType.I32, DType.BOOL)  # to float32 and from it
+
+
+def check_dtypes(graph: Graph) -> None:
+    """Raises CodegenError naming the first node that would have to compute with an element type no kernel has."""
+    for node in graph.nodes:
+        if isinstance(node.op, MOVERS):
+            continue
+        if isinstance(node.op, Cast):
+            _check_cast(node, node.op)
+            continue
+        first, *others = (value.type for value in (*node.inputs, *node.outputs))
+        _check(node, first.dtype, (DType.F32, DType.U8) if isinstance(node.op, TAKE_BYTES) else (DType.F32,))
+        for type in others:
+            _check(node, type.dtype, (DType.F32,))
+
+
+def where(node: Node) -> str:
+    """The node in an error message: its op and where it came from."""
+    return f"{node.op.name} {node.origin}".rstrip()
+
+
+def _check_cast(node: Node, op: Cast) -> None:
+    source = node.inputs[0].type.dtype
+    _check(node, source, CASTS if op.dtype is DType.F32 else (DType.F32,))
+    _check(node, op.dtype, CASTS)
+
+
+def _check(node: Node, dtype: DType, allowed: Sequence[DType]) -> None:
+    if dtype not in allowed:
+        raise CodegenError(f"{where(node)}: expected {' or '.join(map(str, allowed))}, got {dtype}")

@@ -1,0 +1,75 @@
+"""What `alula inspect` shows of a model file: its description, its ops, and the program that runs it on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alula.artifact.model import ModelFile
+from alula.artifact.reader import read_model
+from alula.codegen.program import Program, StepInfo
+from alula.ir.graph import Graph
+from alula.ir.parser import parse_type
+from alula.runtime.programs import prepare, target_here
+from alula.runtime.session import Port
+
+
+def summary(path: Path) -> dict[str, Any]:
+    """Everything about the model file at `path`, JSON-ready; no threads are started and nothing is run.
+
+    `macs` are multiply-adds of one image, `bytes` say what each size is of.  The program is the one that `load` would
+    run here, from the object cache where it is there.  Raises ModelFormatError for a file that is damaged or is none.
+    """
+    with read_model(path) as file:
+        target = target_here(file)
+        graph = file.graph()
+        program = prepare(file, target).program
+        return {
+            **_facts(file),
+            "runs_as": target.name,
+            "macs": sum(step.macs for step in program.steps),
+            "int8_mac_fraction": 0.0,  # of every precision that can be built so far
+            "inputs": [_port(*port) for port in program.inputs],
+            "outputs": [_port(*port) for port in program.outputs],
+            "bytes": _bytes(path, file, program),
+            "kernels": kernels(program.steps),
+            "ops": _ops(graph),
+        }
+
+
+def kernels(steps: tuple[StepInfo, ...]) -> list[dict[str, Any]]:
+    """What the program's steps compute, those that compute the same together: label, count and multiply-adds."""
+    labels = dict.fromkeys(step.label for step in steps)
+    alike = {label: [step for step in steps if step.label == label] for label in labels}
+    return [
+        {"label": label, "count": len(group), "macs": sum(step.macs for step in group)}
+        for label, group in alike.items()
+    ]
+
+
+def _facts(file: ModelFile) -> dict[str, Any]:
+    meta = file.meta.to_json()
+    order = ("target", "precision", "shape_mutable", "batch_range", "tuned_batch", "preprocess", "provenance")
+    return {"digest": file.digest, **{key: meta[key] for key in order}}
+
+
+def _port(name: str, type: str) -> dict[str, Any]:
+    port = Port.of(name, parse_type(type))
+    return {"name": port.name, "dtype": port.dtype.value, "shape": list(port.shape)}
+
+
+def _bytes(path: Path, file: ModelFile, program: Program) -> dict[str, int]:
+    return {
+        "file": path.stat().st_size,
+        "weights": sum(section.bytes for section in file.constants),
+        "code": len(program.object),
+        "arena_per_image": program.arena_bytes,
+        "scratch_per_thread": program.scratch_bytes,
+    }
+
+
+def _ops(graph: Graph) -> list[dict[str, Any]]:
+    """Name, precision and origin of every op, in the order of the graph."""
+    return [
+        {"op": node.op.name, "dtype": node.outputs[0].type.dtype.value, "origin": node.origin} for node in graph.nodes
+    ]

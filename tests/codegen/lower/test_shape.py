@@ -1,0 +1,95 @@
+"""What moves elements: concatenation, padding, views that become copies; every element type, bit by bit."""
+
+import numpy as np
+import pytest
+
+from alula.core.dtype import DType
+from alula.ir.graph import Graph
+from alula.ir.types import TensorType
+from alula.ops.elementwise import Neg
+from alula.ops.shape import Concat, Expand, Pad, Reshape, Slice, Transpose
+from tests.codegen.harness import N, assert_equal, f32, graph_of, random_array, run
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_concat_along_any_axis(axis, target, compiled):
+    shapes = [[N, 3, 4, 17], [N, 3, 4, 17], [N, 3, 4, 17], [N, 3, 4, 17]]
+    for shape, size in zip(shapes, (1, 0, 7, 16), strict=True):
+        shape[axis] = size
+    result = run(compiled(graph_of(Concat(axis), *(f32(*shape) for shape in shapes)), target))
+    assert_equal(result)
+    assert result.compiled.labels == ["copy"] * 4
+
+
+def test_concat_of_batches(target, compiled):
+    result = run(compiled(graph_of(Concat(0), f32(N, 5), f32(3, 5), f32(N * 2, 5)), target))
+    assert_equal(result)
+
+
+def test_concat_of_a_broadcast_row(target, compiled):
+    graph = Graph("tokens", {"N": (1, 64)})
+    row = graph.constant(np.arange(40, dtype=np.float32).reshape(1, 1, 40))
+    graph.output("y", graph.add(Concat(1), graph.add(Expand((N, 1, 40)), row), graph.input("x", f32(N, 9, 40))))
+    assert_equal(run(compiled(graph, target)))
+
+
+@pytest.mark.parametrize("width", [1, 15, 16, 17])
+def test_pad_fills_around(width, target, compiled):
+    op = Pad((0, 1, 0, 2), (0, 0, 2, 3), -1.5)
+    result = run(compiled(graph_of(op, f32(N, 2, 3, width)), target))
+    assert_equal(result)
+    assert result.compiled.labels == ["fill", "copy"]
+
+
+@pytest.mark.parametrize("dtype", list(DType), ids=str)
+def test_any_element_type_moves(dtype, target, compiled):
+    type = TensorType(dtype, (N, 9, 10))
+    ops = [
+        Transpose((0, 2, 1)),
+        Pad((0, 0, 0), (0, 1, 2), 1.0),
+        Slice(1, 1, 11, 2),
+        Reshape((N, 55)),
+        Expand((2, N, 55)),
+    ]
+    assert_equal(run(compiled(graph_of(ops[0], type, chain=ops[1:]), target)))
+    assert_equal(run(compiled(graph_of(Concat(1), type, type), target)))
+
+
+@pytest.mark.parametrize("perm", [(0, 2, 1, 3), (0, 3, 1, 2), (0, 3, 2, 1), (0, 1, 3, 2), (2, 0, 1, 3), (3, 2, 1, 0)])
+@pytest.mark.parametrize("shape", [(N, 3, 5, 7), (N, 16, 2, 33), (N, 1, 17, 48)])
+def test_transposes(perm, shape, target, compiled):
+    assert_equal(run(compiled(graph_of(Transpose(perm), f32(*shape)), target)))
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 3), (15, 16), (16, 16), (17, 33), (50, 3), (300, 40), (8, 2500)])
+def test_transposed_copies_turn_blocks_in_registers(height, width, target, compiled):
+    result = run(compiled(graph_of(Transpose((0, 2, 1)), f32(N, width, height)), target))
+    assert_equal(result)
+    assert result.compiled.labels == ["transpose"]
+
+
+def test_views_alone_cost_nothing(target, compiled):
+    result = run(compiled(graph_of(Reshape((N * 4, 6)), f32(N, 24), chain=[Slice(1, 2, 5), Neg()]), target))
+    assert_equal(result)
+    assert result.compiled.labels == ["neg"]
+
+
+def test_the_same_value_as_several_outputs(target, compiled):
+    graph = Graph("outputs", {"N": (1, 64)})
+    x = graph.input("x", f32(N, 20))
+    y = graph.add(Neg(), x)
+    for name, value in (("y", y), ("x", x), ("again", y), ("part", graph.add(Slice(1, 3, 7), y))):
+        graph.output(name, value)
+    graph.output("constant", graph.constant(random_array(f32(3, 4), 1)))
+    assert_equal(run(compiled(graph, target)))
+
+
+def test_empty_tensors(target, compiled):
+    for op, operands in (
+        (Concat(1), [f32(N, 0), f32(N, 0)]),
+        (Pad((0, 1), (0, 2)), [f32(N, 0)]),
+        (Pad((0, 0), (0, 0)), [f32(N, 0)]),
+        (Transpose((1, 0, 2)), [f32(N, 0, 5)]),
+        (Neg(), [f32(N, 0, 5)]),
+    ):
+        assert_equal(run(compiled(graph_of(op, *operands), target)))
