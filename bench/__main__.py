@@ -16,7 +16,7 @@ from bench.engines import ENGINES, check_installed
 from bench.report import figures, markdown, write_report
 from bench.subject import Subject, named_subject
 
-PACKAGES = ("alula", "llvmlite", "numpy", "onnxruntime", "openvino", "torch")
+PACKAGES = ("llvmlite", "numpy", "onnxruntime", "openvino", "torch")
 ROOT = Path(__file__).parent.parent
 
 
@@ -40,12 +40,12 @@ def main(given: Sequence[str]) -> int:
     options = arguments(given)
     check_installed(options.engines)
     check_writable(options.json)
+    subjects = [named_subject(name, options.work) for name in options.models]
     found_machine = machine(PACKAGES, options.threads)
     effort = Effort(options.rounds, options.iterations)
     results: list[Comparison] = []
     macs: dict[str, int] = {}
-    for name in options.models:
-        subject = named_subject(name, options.work)
+    for subject in subjects:
         macs[subject.name] = _macs(subject)
         for threads in options.threads:
             for batch in options.batches:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import alula
 from alula.cli.main import DONE, INTERRUPTED, WORK_FAILED, WRONG_USAGE, Parser
 from alula.cli.options import positive
 from alula.core.errors import AlulaError
@@ -64,7 +65,11 @@ def machine(packages: Sequence[str], threads: Sequence[int]) -> dict[str, Any]:
         "target": native_target().name,
         "peak_f32_gflops": {str(count): peak_gflops(count) for count in threads},
         "load_average": os.getloadavg()[0],
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+        "versions": {
+            "python": platform.python_version(),
+            "alula": alula.__version__,
+            **{name: _version(name) for name in packages},
+        },
     }
 
 

@@ -78,10 +78,10 @@ def markdown(found: dict[str, Any], plot: str | None = None) -> str:
         lines += [f"![milliseconds an image]({plot})", ""]
     lines += [
         "Same weights, same input. Engines take turns, each in a process of its own, with one untimed run before the",
-        "timed ones; `ms` is the median of the rounds' medians, the ratio is the median (least to most) of the rounds'",
-        "ratios, below 1 Alula is faster. `cores` is CPU time over time: below `threads`, others had the processor or the",
-        "engine waited. `error` is the largest difference to PyTorch over the largest output; an engine beyond the bound,",
-        "or with another arg-max, is not timed. `of peak` counts the multiply-adds of Alula's program for every engine.",
+        "timed ones. `ms` is the median of the rounds' medians, the ratio the median (least to most) of the rounds'",
+        "ratios: below 1 Alula is faster. `cores` is CPU time over time: below `threads`, others had the processor or",
+        "the engine waited. `error` is the largest difference to PyTorch over the largest output; an engine beyond the",
+        "bound, or with another arg-max, is not timed. `of peak` counts Alula's multiply-adds for every engine.",
         "`make bench` writes this page.",
         "",
     ]

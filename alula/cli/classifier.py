@@ -41,14 +41,6 @@ class Classifier:
         output = self.session.run(padded)[0]
         return np.asarray(output[: len(inputs)], np.float32).reshape(len(inputs), self.classes)
 
-    def batch_size(self, wanted: int | None) -> int:
-        """`wanted`, or what the file was tuned for.  Raises UsageError outside the file's range."""
-        least, most = self.session.batch_range
-        size = self.session.tuned_batch if wanted is None else wanted
-        if not least <= size <= most:
-            raise UsageError(f"batch size: expected {least} to {most} for this model file, got {size}")
-        return size
-
 
 @contextmanager
 def open_classifier(path: Path, threads: int | None) -> Iterator[Classifier]:

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from alula.cli.classifier import Classifier, Predictions, open_classifier, predict
+from alula.cli.options import chosen_batch
 from alula.cli.progress import progress
 from alula.core.errors import UsageError
 from alula.vision.folder import Picture, list_pictures
@@ -31,7 +32,7 @@ def evaluate(
     """Predictions for the pictures that the options name, and the figures of the run, JSON-ready."""
     with open_classifier(arguments.model, arguments.threads) as classifier:
         check_names(names, classifier.classes)
-        batch_size = classifier.batch_size(arguments.batch_size)
+        batch_size = chosen_batch(classifier.session, arguments.batch_size)
         pictures = _chosen(arguments, names, classifier.classes, needs_labels)
         with progress("images", len(pictures)) as shown:
             predictions = predict(classifier, pictures, batch_size, shown.advance)

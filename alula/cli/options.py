@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alula.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from alula.runtime.session import Session
 
 
 def positive(text: str) -> int:
@@ -52,6 +56,16 @@ def add_images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=positive, metavar="B", help="pictures at a time (default: what was tuned)")
     parser.add_argument("--label-file", type=Path, metavar="F", help="lines of `name label`: the pictures to take")
     add_names(parser)
+
+
+def chosen_batch(session: Session, wanted: int | None) -> int:
+    """`wanted`, or what the file was tuned for.  Raises UsageError outside the file's range."""
+    least, most = session.batch_range
+    size = session.tuned_batch if wanted is None else wanted
+    if not least <= size <= most:
+        expected = f"{least} to {most}" if least < most else f"{least}, the only one"
+        raise UsageError(f"batch size: expected {expected} for this model file, got {size}")
+    return size
 
 
 def check_writable(path: Path | None) -> None:

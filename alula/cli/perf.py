@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alula.cli.options import add_json, add_model, add_threads, check_writable, positive
+from alula.cli.options import add_json, add_model, add_threads, check_writable, chosen_batch, positive
 from alula.cli.progress import progress
 from alula.cli.report import write_json
 from alula.core.dtype import Array, DType, to_bfloat16
-from alula.core.errors import UsageError
 
 if TYPE_CHECKING:
     from alula.runtime.session import Port, Session
@@ -48,10 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_writable(arguments.json)
     session = alula.load(arguments.model, threads=arguments.threads)
     try:
-        batch_size = session.tuned_batch if arguments.batch_size is None else arguments.batch_size
-        least, most = session.batch_range
-        if not least <= batch_size <= most:
-            raise UsageError(f"batch size: expected {least} to {most} for this model file, got {batch_size}")
+        batch_size = chosen_batch(session, arguments.batch_size)
         seconds = _timed(session, batch_size, arguments.iterations)
         peak_rss_mb = _peak_rss_mb()  # before the peak is measured: that is no part of running the model
         figures = _figures(session, batch_size, seconds, peak_rss_mb)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from alula.core.errors import UsageError
-from alula.core.preprocess import Preprocess, named_preprocess
+from alula.core.preprocess import Preprocess, imagenet
 from alula.models import digits, volo
 from alula.models.checkpoints import load_weights, read_checkpoint
 from alula.models.volo import Volo, VoloConfig
@@ -28,6 +28,7 @@ class Entry:
     config: VoloConfig
     files: dict[int, str] = field(default_factory=dict)
     trained: bool = False  # its weights come with the package
+    crop_fraction: float = 0.96  # of the shorter side, as the release evaluates it; above 1 there is a black border
 
     def build(self, image_size: int | None = None, num_classes: int | None = None) -> Volo:
         """A freshly initialised model in evaluation mode; None takes what the architecture was published with."""
@@ -38,7 +39,7 @@ class Entry:
         """What turns a picture into this model's input of `image_size` pixels."""
         if self.trained:
             return replace(digits.PREPROCESS, crop=image_size, resize=image_size)
-        return named_preprocess("volo", image_size)
+        return imagenet(image_size, self.crop_fraction)
 
     def file_for(self, image_size: int) -> str:
         """The published checkpoint's file name.  Raises UsageError where none is published."""
@@ -55,11 +56,12 @@ ZOO = {
         Entry("volo_d1", volo.D1, {224: "d1_224_84.2.pth.tar", 384: "d1_384_85.2.pth.tar"}),
         Entry("volo_d2", volo.D2, {224: "d2_224_85.2.pth.tar", 384: "d2_384_86.0.pth.tar"}),
         Entry("volo_d3", volo.D3, {224: "d3_224_85.4.pth.tar", 448: "d3_448_86.3.pth.tar"}),
-        Entry("volo_d4", volo.D4, {224: "d4_224_85.7.pth.tar", 448: "d4_448_86.79.pth.tar"}),
+        Entry("volo_d4", volo.D4, {224: "d4_224_85.7.pth.tar", 448: "d4_448_86.79.pth.tar"}, crop_fraction=1.15),
         Entry(
             "volo_d5",
             volo.D5,
             {224: "d5_224_86.10.pth.tar", 448: "d5_448_87.0.pth.tar", 512: "d5_512_87.07.pth.tar"},
+            crop_fraction=1.15,
         ),
         Entry("volo_digits", digits.DIGITS, trained=True),
     )

@@ -66,7 +66,12 @@ def measure_peak(target: CpuTarget, dtype: str, threads: int = 1) -> float:
     operations = emit_peak(code)
     library = linked(code.object(), [PEAK_FUNCTION])
     run = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(library[PEAK_FUNCTION])
-    best = min(_together(lambda: run(PEAK_TURNS, aligned(PEAK_BYTES).ctypes.data), threads) for _ in range(PEAK_ROUNDS))
+
+    def task() -> None:
+        room = aligned(PEAK_BYTES)  # by name: a temporary's memory is free again before the call writes to it
+        run(PEAK_TURNS, room.ctypes.data)
+
+    best = min(_together(task, threads) for _ in range(PEAK_ROUNDS))
     return operations * PEAK_TURNS * threads / best / 1e9
 
 

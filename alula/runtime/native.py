@@ -13,6 +13,7 @@ import numpy as np
 
 from alula.codegen.program import Program
 from alula.core.dtype import Array
+from alula.core.errors import UsageError
 
 ALIGNMENT = 64
 EXPORTS = ("alula_run", "alula_pool_create", "alula_pool_destroy")
@@ -60,7 +61,7 @@ class NativeProgram:
         """Fill `outputs` from `inputs`: contiguous arrays of the program's types.  The GIL is released meanwhile."""
         with self._lock:
             if not self._end.alive:
-                raise ValueError("session: expected an open one, got a closed one")
+                raise UsageError("session: expected an open one, got a closed one")
             if self._arena.nbytes < self._arena_bytes * batch:
                 self._arena = aligned(self._arena_bytes * batch)
             memory = (ctypes.addressof(self._table), self._arena.ctypes.data, self._scratch.ctypes.data, self._pool)

@@ -110,7 +110,8 @@ class Session:
                 batch = size if want is None else batch
         low, high = self.batch_range
         if batch is not None and not low <= batch <= high:
-            raise ShapeError(f"run: expected a batch of {low}..{high}, got {batch}")
+            expected = f"{low}..{high}" if low < high else f"{low}"
+            raise ShapeError(f"run: expected a batch of {expected}, got {batch}")
         return 1 if batch is None else batch
 
 

@@ -1,4 +1,4 @@
-"""What `alula inspect` shows of a model file: its description, its ops, and the program that runs it on this machine."""
+"""What `alula inspect` shows of a model file: its description, its ops, and the program that runs it here."""
 
 from __future__ import annotations
 

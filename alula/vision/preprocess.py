@@ -30,18 +30,18 @@ class Side:
 
 
 def preprocessed(picture: Pixels, contract: Preprocess) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """x[h, w, 3] RGB -> uint8[crop, crop, 3] in `contract.order`, or float32[3, crop, crop] normalised if not folded.
+    """x[h, w, 3] RGB -> uint8[crop, crop, 3] RGB, or if not folded float32[3, crop, crop] normalised in `order`.
 
+    A folded contract's order of channels, mean and std are the model's own business.
     Sizes as torchvision's Resize and CenterCrop: the longer side is cut to whole pixels, half an odd margin is rounded
     to the even neighbour (with `opencv` down, as slices are), a picture smaller than the crop gets a black border.
     Raises ImageError for a picture so long and thin that, resized, it has more than `PIL.Image.MAX_IMAGE_PIXELS`.
     """
     square = cropped(picture, contract)
-    if contract.order == "BGR":
-        square = square[..., ::-1]
     if contract.folded:
         return np.ascontiguousarray(square)
-    scaled = square.astype(np.float32) / np.float32(255)
+    ordered = square[..., ::-1] if contract.order == "BGR" else square
+    scaled = ordered.astype(np.float32) / np.float32(255)
     mean, std = np.array(contract.mean, np.float32), np.array(contract.std, np.float32)
     normal: NDArray[np.float32] = (scaled - mean) / std
     return np.ascontiguousarray(normal.transpose(2, 0, 1))

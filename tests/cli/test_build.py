@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import alula
-from alula.artifact import reader
 from alula.cli.main import main
 from alula.core.dtype import DType
 from alula.core.files import atomic_write
 from alula.core.preprocess import Preprocess, named_preprocess
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
+from alula.runtime import summary
 
 
 @dataclass
@@ -24,6 +24,7 @@ class Compiler:
 
     carried: Preprocess | None = None
     shape: tuple[int, ...] = (2, 3, 64, 64)
+    batches: tuple[int, int] = (1, 512)
     asked: dict[str, Any] = field(default_factory=dict)
 
     def from_torch(self, path: Path, dim_range: object = None) -> Graph:
@@ -44,6 +45,16 @@ class Compiler:
         with atomic_write(path) as file:
             file.write(b"x" * 1_234_567)
 
+    def facts(self, path: Path) -> dict[str, Any]:
+        return {
+            "bytes": {"file": path.stat().st_size},
+            "kernels": [{"count": 3}, {"count": 4}],
+            "precision": "force_float32",
+            "target": "avx2",
+            "inputs": [{"name": "x", "dtype": "u8", "shape": [None, 64, 64, 3]}],
+            "batch_range": self.batches,
+        }
+
 
 @pytest.fixture
 def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Compiler:
@@ -54,18 +65,19 @@ def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Compiler:
         ("build", stand_in.build),
     ):
         monkeypatch.setattr(alula, name, value, raising=False)
-    monkeypatch.setattr(reader, "read_summary", lambda path: {"kernels": [{}] * 7}, raising=False)
+    monkeypatch.setattr(summary, "summary", stand_in.facts)
     monkeypatch.chdir(tmp_path)
     program = torch.export.export(torch.nn.ReLU(), (torch.zeros(2, 3),))
     torch.export.save(program, "m.pt2")
     return stand_in
 
 
-def test_one_line_and_the_figures(compiler: Compiler, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_built_and_the_figures(compiler: Compiler, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["build", "m.pt2", "-o", "m.alula", "--json", "f.json"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("m.alula: 1.2 MB, 7 kernels, force_float32, built in ")
-    assert out.count("\n") == 1
+    assert out.startswith("m.alula: 1.2 MB, 7 kernels, force_float32 for avx2, built in ")
+    assert out.endswith("\ntakes x u8[N,64,64,3] with N from 1 to 512\n")
+    assert out.count("\n") == 2
     figures = json.loads(Path("f.json").read_text())
     assert (figures["bytes"], figures["kernels"]) == (1_234_567, 7)
     assert compiler.asked == {
@@ -77,6 +89,12 @@ def test_one_line_and_the_figures(compiler: Compiler, capsys: pytest.CaptureFixt
         "shape_mutable": True,
         "batch_size": 1,
     }
+
+
+def test_a_fixed_batch_is_said(compiler: Compiler, capsys: pytest.CaptureFixture[str]) -> None:
+    compiler.batches = (4, 4)
+    assert main(["build", "m.pt2", "-o", "m.alula"]) == 0
+    assert "with N = 4 alone" in capsys.readouterr().out
 
 
 def test_every_option_arrives(compiler: Compiler) -> None:

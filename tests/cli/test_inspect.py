@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from alula.artifact import reader
 from alula.cli.main import main
+from alula.runtime import summary as module
 
 SUMMARY = {
     "target": "avx2",
@@ -19,7 +19,7 @@ SUMMARY = {
 
 @pytest.fixture
 def summary(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "read_summary", lambda path: SUMMARY, raising=False)
+    monkeypatch.setattr(module, "summary", lambda path: SUMMARY)
     monkeypatch.setenv("COLUMNS", "120")
 
 

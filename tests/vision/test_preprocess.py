@@ -66,11 +66,13 @@ def test_unfolded_is_normalised_nchw_as_torch_computes_it() -> None:
     np.testing.assert_array_equal(got, expected.numpy())
 
 
-def test_bgr_turns_the_channels() -> None:
-    pixels = noise(8, 8)
-    square = preprocessed(pixels, Preprocess(crop=8, resize=0, order="BGR"))
-    np.testing.assert_array_equal(square, pixels[..., ::-1])
-    assert square.flags.c_contiguous
+def test_bgr_turns_the_channels_where_the_model_does_not() -> None:
+    pixels, plain = noise(8, 8), {"crop": 8, "resize": 0, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    outside = preprocessed(pixels, Preprocess(**plain, order="BGR", folded=False))
+    np.testing.assert_array_equal(np.rint(outside * 255), pixels[..., ::-1].transpose(2, 0, 1))
+    inside = preprocessed(pixels, Preprocess(**plain, order="BGR"))
+    np.testing.assert_array_equal(inside, pixels)
+    assert inside.flags.c_contiguous
 
 
 def test_endlessly_long_picture_is_refused() -> None:

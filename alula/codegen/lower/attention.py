@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from alula.codegen.groups import Group
 from alula.codegen.kernels.rows import columns, softmax_row
 from alula.codegen.kernels.tile import Stretches, Tile, panel_width, tile_f32, tile_shape
+from alula.codegen.kernels.transpose import emit_transpose
 from alula.codegen.lower.gemm import for_tiles
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr
@@ -138,15 +139,21 @@ def emit_attention(chunk: Chunk, shape: Shape) -> None:
 
 
 def pack_keys(e: Emitter, shape: Shape, k: Ptr, keys: Ptr) -> None:
-    """k[m,d] -> keys[m/panel][d][panel], zero beyond m: the layout in which the tile reads weights."""
-    panel = panel_width(e.target)
-    with e.loop(-(-shape.m // e.lanes)) as loop:
-        first = loop.index * e.lanes
+    """k[m,d] -> keys[m/panel][d][panel], zero up to a whole vector: the layout in which the tile reads weights."""
+    panel, step = panel_width(e.target), e.int(shape.k_rows.row)
+    whole, rest = divmod(shape.m, e.lanes)
+
+    def turn(first: Int, count: int) -> None:
         target = keys.at(first // panel * (panel * shape.d) + first % panel)
-        mask = None if shape.m % e.lanes == 0 else e.mask((e.int(shape.m) - first).max(0))
-        with e.loop(shape.d) as column:
-            gathered = e.gather(k, first * shape.k_rows.row + column.index, shape.k_rows.row, mask)
-            e.store(gathered, target, column.index * panel)
+        for column in range(0, shape.d, e.lanes):
+            source = k.at(first * step + column)
+            depth = min(e.lanes, shape.d - column)
+            emit_transpose(e, source, step, target.at(column * panel), e.int(panel), depth, count, padded=True)
+
+    with e.loop(whole) as loop:
+        turn(loop.index * e.lanes, e.lanes)
+    if rest:
+        turn(e.int(whole * e.lanes), rest)
 
 
 def pad_values(e: Emitter, shape: Shape, v: Ptr, values: Ptr, row: int) -> None:

@@ -164,19 +164,8 @@ def _clip(call: Call, x: Value, low: Number | None, high: Number | None) -> Valu
 
 
 @imports(
-    *(f"aten.to.{form}" for form in ("dtype", "dtype_layout", "device", "other")),
-    *("aten._to_copy.default", "aten.type_as.default"),
-    *("aten.clone.default", "aten.contiguous.default", "aten.detach.default", "aten.alias.default"),
-    *("aten.lift_fresh_copy.default", "aten.positive.default"),
+    "aten._to_copy.default", "aten.type_as.default", "aten.clone.default", "aten.detach.default", "aten.alias.default"
 )
 def convert(call: Call, x: Value, *_: Any, **__: Any) -> Value:
     """x with the result's element type; copies and memory formats mean nothing here, values never change."""
     return call.cast(x, call.type.dtype)
-
-
-@imports("aten.dropout.default", "aten.feature_dropout.default", "aten.alpha_dropout.default")
-def dropout(call: Call, x: Value, p: float, train: bool) -> Value:
-    """x, as dropout leaves it outside training."""
-    if train and p:
-        call.refuse("in training mode")
-    return x

@@ -16,7 +16,7 @@ NO_STATISTICS = (None, None)  # PyTorch's further results, which only training u
 
 
 @imports("aten._native_batch_norm_legit_no_training.default")
-def batch_norm_no_training(
+def batch_norm(
     call: Call,
     x: Value,
     weight: Value | None,
@@ -27,51 +27,11 @@ def batch_norm_no_training(
     eps: float,
 ) -> Result:
     """(x - mean) / sqrt(variance + eps) * weight + bias, channel by channel, of x[n,c,...]."""
-    return _batch_normalised(call, x, weight, bias, mean, variance, eps), *NO_STATISTICS
-
-
-def _batch_normalised(
-    call: Call, x: Value, weight: Value | None, bias: Value | None, mean: Value, variance: Value, eps: float
-) -> Value:
     gamma, beta = _affine(call, weight, bias, x.type.shape[1])
     if x.type.rank == 2:
-        return call.add(BatchNorm(eps=eps), x, gamma, beta, mean, variance)
-    return channels_first(call, call.add(BatchNorm(eps=eps), channels_last(call, x), gamma, beta, mean, variance))
-
-
-@imports("aten.batch_norm.default")
-def batch_norm(
-    call: Call,
-    x: Value,
-    weight: Value | None,
-    bias: Value | None,
-    mean: Value | None,
-    variance: Value | None,
-    training: bool,
-    momentum: float,
-    eps: float,
-    cudnn_enabled: bool,
-) -> Value:
-    """The same where it does not learn."""
-    if training or mean is None or variance is None:
-        call.refuse("in training mode")
-    return _batch_normalised(call, x, weight, bias, mean, variance, eps)
-
-
-@imports("aten.native_batch_norm.default")
-def native_batch_norm(
-    call: Call,
-    x: Value,
-    weight: Value | None,
-    bias: Value | None,
-    mean: Value | None,
-    variance: Value | None,
-    training: bool,
-    momentum: float,
-    eps: float,
-) -> Result:
-    """The same with PyTorch's further results."""
-    return batch_norm(call, x, weight, bias, mean, variance, training, momentum, eps, False), *NO_STATISTICS
+        return call.add(BatchNorm(eps=eps), x, gamma, beta, mean, variance), *NO_STATISTICS
+    y = call.add(BatchNorm(eps=eps), channels_last(call, x), gamma, beta, mean, variance)
+    return channels_first(call, y), *NO_STATISTICS
 
 
 @imports("aten.layer_norm.default")

@@ -12,9 +12,8 @@ from alula.ops.shape import Concat, Expand, Pad, Slice
 
 
 @imports(
-    *("aten.view.default", "aten._unsafe_view.default", "aten.reshape.default", "aten.view_as.default"),
-    *("aten.flatten.using_ints", "aten.unflatten.int", "aten.unsqueeze.default", "aten.squeeze.default"),
-    *("aten.squeeze.dim", "aten.squeeze.dims", "aten.reshape_as.default"),
+    *("aten.view.default", "aten._unsafe_view.default", "aten.unsqueeze.default"),
+    *("aten.squeeze.default", "aten.squeeze.dim", "aten.squeeze.dims"),
 )
 def reshape(call: Call, x: Value, *_: Any) -> Value:
     """x in the result's shape, which PyTorch has worked out."""
@@ -27,7 +26,7 @@ def permute(call: Call, x: Value, dims: Sequence[int]) -> Value:
     return call.transpose(x, *(axis_of(dim, x.type.rank) for dim in dims))
 
 
-@imports("aten.transpose.int", "aten.swapaxes.default", "aten.swapdims.default")
+@imports("aten.transpose.int")
 def transpose(call: Call, x: Value, first: int, second: int) -> Value:
     """x with two axes swapped."""
     perm = list(range(x.type.rank))
@@ -37,22 +36,13 @@ def transpose(call: Call, x: Value, first: int, second: int) -> Value:
     return call.transpose(x, *perm)
 
 
-@imports("aten.t.default", "aten.numpy_T.default")
+@imports("aten.t.default")
 def reverse_axes(call: Call, x: Value) -> Value:
     """x with its axes in reverse order."""
     return call.transpose(x, *reversed(range(x.type.rank)))
 
 
-@imports("aten.movedim.int", "aten.moveaxis.int")
-def move_axis(call: Call, x: Value, source: int, destination: int) -> Value:
-    """x with one axis put elsewhere."""
-    rank = x.type.rank
-    perm = [axis for axis in range(rank) if axis != axis_of(source, rank)]
-    perm.insert(axis_of(destination, rank), axis_of(source, rank))
-    return call.transpose(x, *perm)
-
-
-@imports("aten.expand.default", "aten.expand_as.default", "aten.broadcast_to.default")
+@imports("aten.expand.default")
 def expand(call: Call, x: Value, *_: Any, implicit: bool = False) -> Value:
     """x broadcast to the result's shape."""
     return broadcast(call, x, *call.type.shape)
@@ -101,12 +91,6 @@ def cut(call: Call, x: Value, axis: int, start: Dim, stop: Dim, step: int = 1) -
     return call.add(Slice(axis=axis, start=start, stop=stop, step=step), x)
 
 
-@imports("aten.narrow.default")
-def narrow(call: Call, x: Value, dim: int, start: Dim, length: Dim) -> Value:
-    """x[start : start + length] along an axis."""
-    return slice_(call, x, dim, start, start + length)
-
-
 @imports("aten.select.int")
 def select(call: Call, x: Value, dim: int, index: Dim) -> Value:
     """x at one index of an axis, which goes."""
@@ -123,7 +107,7 @@ def unbind(call: Call, x: Value, dim: int = 0) -> Sequence[Value]:
     return [select(call, x, dim, index) for index in range(len(call.types))]
 
 
-@imports("aten.split.Tensor", "aten.split.sizes", "aten.split_with_sizes.default", "aten.chunk.default")
+@imports("aten.split.Tensor", "aten.split_with_sizes.default")
 def split(call: Call, x: Value, sizes: Any, dim: int = 0) -> Sequence[Value]:
     """x in pieces along an axis, whose sizes PyTorch has worked out."""
     axis = axis_of(dim, x.type.rank)
@@ -136,7 +120,7 @@ def split(call: Call, x: Value, sizes: Any, dim: int = 0) -> Sequence[Value]:
     return pieces
 
 
-@imports("aten.cat.default", "aten.concat.default")
+@imports("aten.cat.default")
 def concatenate(call: Call, tensors: Sequence[Value], dim: int = 0) -> Value:
     """The tensors one after the other along an axis; PyTorch lets empty ones of rank 1 stand for nothing."""
     kept = [tensor for tensor in tensors if tensor.type.shape != (0,) or call.type.rank == 1]

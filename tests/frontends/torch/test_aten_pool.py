@@ -27,6 +27,7 @@ FORMS = {
     "adaptive avg, equal cells": nn.AdaptiveAvgPool2d((3, 7)),
     "adaptive avg, unequal cells": nn.AdaptiveAvgPool2d((4, 5)),
     "adaptive avg, one axis kept": nn.AdaptiveAvgPool2d((None, 2)),
+    "aten _adaptive_avg_pool2d": lambda x: torch.ops.aten._adaptive_avg_pool2d(x, [3, 1]),
     "adaptive max to one": nn.AdaptiveMaxPool2d(1),
     "adaptive max, equal cells": nn.AdaptiveMaxPool2d((3, 1)),
     "adaptive max, unequal cells": nn.AdaptiveMaxPool2d((2, 3)),

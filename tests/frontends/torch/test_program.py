@@ -11,9 +11,11 @@ from torch import nn
 from alula.core.dtype import DType
 from alula.core.errors import ImportFailed, UnsupportedOperator
 from alula.frontends.torch import from_torch
+from alula.frontends.torch.export import export_program
+from alula.frontends.torch.program import import_program
 from alula.ir.verifier import verify
 from alula.models.volo import Volo, VoloConfig, volo_d1
-from tests.frontends.torch.importing import Family, Function, agree, compare, image, op_names
+from tests.frontends.torch.importing import BATCHES, Family, Function, agree, compare, image, op_names
 
 TINY = VoloConfig(
     outlookers=1,
@@ -177,6 +179,35 @@ def test_bfloat16_constants_and_integer_buffers() -> None:
     graph = from_torch(Function(lambda x: (x, constant)), (image(1, 2),))
     assert graph.outputs[1][1].type.dtype is DType.BF16
     assert "cast" not in op_names(agree(lambda x: x + constant, 2))
+
+
+class Vit(nn.Module):
+    """Patches by a convolution, batch norm, and one transformer layer with a class token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.BatchNorm2d(8), nn.Hardswish(), nn.MaxPool2d(2, 1, 1))
+        self.token = nn.Parameter(image(1, 1, 8))
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, activation="gelu", batch_first=True, norm_first=True)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, images):
+        x = self.patches(images).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.repeat(x.shape[0], 1, 1), x], 1)
+        return self.head(self.layer(x)[:, 0]).softmax(-1)
+
+
+def test_a_vision_transformer() -> None:
+    agree(Vit(), 3, 8, 12)
+
+
+def test_programs_that_are_already_in_pytorch_core_operators() -> None:
+    module = nn.Sequential(Vit().patches, nn.Flatten(2), nn.Linear(12, 6), nn.LayerNorm(6), nn.GELU(), nn.Softmax(1))
+    program = export_program(module, (image(1, 3, 8, 12),)).run_decompositions()
+    assert "aten.linear" not in str(program.graph)
+    graph = import_program(program)
+    for batch in BATCHES:
+        compare(module.eval(), graph, [image(batch, 3, 8, 12)])
 
 
 def test_names_of_inputs_and_outputs() -> None:

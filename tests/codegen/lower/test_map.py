@@ -1,0 +1,203 @@
+"""Elementwise nodes lowered: every op, chains in one kernel, broadcasting, strided views, casts, refused dtypes."""
+
+import numpy as np
+import pytest
+
+from alula.codegen.kernels.elementwise import RULES
+from alula.core.dtype import DType
+from alula.core.errors import CodegenError
+from alula.ir.graph import Graph
+from alula.ir.types import TensorType
+from alula.ops.elementwise import (
+    Abs,
+    Add,
+    Cast,
+    Clip,
+    Div,
+    Erf,
+    Exp,
+    Gelu,
+    HardSigmoid,
+    HardSwish,
+    LeakyRelu,
+    Log,
+    Maximum,
+    Minimum,
+    Mul,
+    Neg,
+    Normalize,
+    Pow,
+    Reciprocal,
+    Relu,
+    Rsqrt,
+    Sigmoid,
+    Silu,
+    Sqrt,
+    Sub,
+    Tanh,
+)
+from alula.ops.norm import BatchNorm
+from alula.ops.shape import Expand, Slice, Transpose
+from tests.codegen.harness import N, assert_close, assert_equal, assert_summed, f32, graph_of, random_array, run
+
+EXACT = [Neg(), Abs(), Relu(), LeakyRelu(0.25), Clip(-0.5, 1.0), HardSigmoid(), HardSwish()]
+POSITIVE = [Log(), Sqrt(), Rsqrt(), Reciprocal()]
+CURVED = [Exp(), Erf(), Tanh(), Sigmoid(), Silu(), Gelu("none"), Gelu("tanh")]
+BINARY = [Add(), Sub(), Mul(), Div(), Maximum(), Minimum()]
+WIDTHS = (1, 7, 8, 9, 15, 16, 17, 33)
+
+
+def several(op, widths, operands=1):
+    """The op on inputs of several widths, in one graph."""
+    graph = Graph("widths", {"N": (1, 64)})
+    for width in widths:
+        inputs = [graph.input(f"x{width}{n}", f32(N, 3, width)) for n in range(operands)]
+        graph.output(f"y{width}", graph.add(op, *inputs))
+    return graph
+
+
+@pytest.mark.parametrize("op", EXACT + CURVED, ids=lambda op: op.name)
+def test_ops_of_one_operand(op, target, compiled):
+    result = run(compiled(several(op, WIDTHS), target))
+    assert_close(result, ulps=2 if op in EXACT else 3, floor=1.0 if isinstance(op, Gelu | HardSwish) else 0.25)
+    assert result.compiled.labels == [op.name] * len(WIDTHS)
+
+
+@pytest.mark.parametrize("op", POSITIVE, ids=lambda op: op.name)
+def test_ops_of_positive_numbers(op, target, compiled):
+    program = compiled(several(op, WIDTHS), target)
+    inputs = [np.abs(random_array(value.type, 5, n)) for n, value in enumerate(program.graph.inputs)]
+    assert_close(run(program, inputs), ulps=2)
+
+
+@pytest.mark.parametrize("op", BINARY, ids=lambda op: op.name)
+def test_ops_of_two_operands(op, target, compiled):
+    assert_close(run(compiled(several(op, WIDTHS, operands=2), target)), ulps=1)
+
+
+def test_pow(target, compiled):
+    base, power = (random_array(f32(5, 33), 5, n) for n in range(2))
+    result = run(compiled(graph_of(Pow(), f32(N, 33), f32(N, 33)), target), [np.abs(base), power])
+    assert_close(result, ulps=1)
+
+
+@pytest.mark.parametrize("op", [Relu(), Clip(-1.0, 1.0), Maximum(), Minimum(), LeakyRelu(0.5)], ids=lambda op: op.name)
+def test_nan_and_infinities(op, target, compiled):
+    values = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -2.0], np.float32)
+    x, y = (np.array(grid, np.float32).reshape(1, -1) for grid in np.meshgrid(values, values))
+    count = 2 if isinstance(op, Maximum | Minimum) else 1
+    result = run(compiled(graph_of(op, *[f32(1, 49)] * count), target), [x, y][:count])
+    assert_close(result, ulps=0)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ((N, 3, 17), (17,)),
+        ((N, 3, 17), (1,)),
+        ((N, 3, 17), ()),
+        ((N, 3, 17), (3, 1)),
+        ((3, 17), (N, 1, 1)),
+        ((N, 1, 17), (1, 5, 1)),
+        ((N, 1), (1, 20)),
+        ((N, 4, 1, 16), (3, 1)),
+    ],
+)
+def test_broadcasting(left, right, target, compiled):
+    assert_close(run(compiled(graph_of(Sub(), f32(*left), f32(*right)), target)), ulps=1)
+
+
+@pytest.mark.parametrize(
+    "view", [Transpose((0, 2, 1)), Slice(2, 1, 33, 2), Slice(2, 3, 20), Slice(1, 1, 5, 3), Expand((N, 6, 33))]
+)
+def test_views_are_read_where_they_lie(view, target, compiled):
+    result = run(compiled(graph_of(view, f32(N, 6, 33), chain=[Neg()]), target))
+    assert_equal(result)
+    assert result.compiled.labels == ["neg"]
+
+
+def test_a_chain_is_one_kernel(target, compiled):
+    graph = Graph("chain", {"N": (1, 64)})
+    x, y = graph.input("x", f32(N, 50)), graph.input("y", f32(N, 50))
+    scale, bias = graph.constant(np.float32(1.5)), graph.constant(random_array(f32(50), 1))
+    value = graph.add(Add(), graph.add(Mul(), x, scale), bias)
+    graph.output("z", graph.add(Sub(), graph.add(Relu(), graph.add(Mul(), value, value)), y))
+    result = run(compiled(graph, target))
+    assert_close(result, ulps=8, floor=1.0)
+    assert result.compiled.labels == ["mul+add+mul+relu+sub"]
+
+
+def test_long_rows_are_cut_into_chunks(target, compiled):
+    assert_equal(run(compiled(graph_of(Neg(), f32(N, 20011)), target)))
+    assert_equal(run(compiled(graph_of(Neg(), f32(20011)), target)))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 8, 17])
+def test_batch_norm_left_alone(channels, target, compiled):
+    vectors = [random_array(f32(channels), 1, n) for n in range(4)]
+    vectors[3] = np.abs(vectors[3])
+    result = run(compiled(graph_of(BatchNorm(1e-3), f32(N, 5, channels), *vectors, chain=[Relu()]), target))
+    assert_close(result, ulps=8, floor=8.0)
+    assert result.compiled.labels == ["batch_norm+relu"]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 17])
+@pytest.mark.parametrize("dtype", [DType.U8, DType.F32], ids=str)
+def test_normalize_left_alone(channels, dtype, target, compiled):
+    scale = tuple(1 / (50 + n) for n in range(channels))
+
+    def build(f):
+        shift = f(np.array([-2.0 + n for n in range(channels)]))
+        return graph_of(Normalize(scale, tuple(shift.tolist())), TensorType(dtype, (N, 5, 7, channels)))
+
+    result = run(compiled(build(lambda x: x), target))
+    assert_summed(result, build, terms=2)
+    assert result.compiled.labels == ["normalize"]
+
+
+def test_normalize_of_single_rows_and_none(target, compiled):
+    for shape in ((N, 3), (N, 0, 3), (N, 4, 0)):
+        op = Normalize((0.5,) * shape[-1], (1.0,) * shape[-1])
+        assert_equal(run(compiled(graph_of(op, TensorType(DType.U8, shape)), target)))
+
+
+@pytest.mark.parametrize("dtype", [DType.U8, DType.I8, DType.I32, DType.BOOL, DType.F32], ids=str)
+def test_cast_to_float(dtype, target, compiled):
+    assert_equal(run(compiled(graph_of(Cast(DType.F32), TensorType(dtype, (N, 41))), target)))
+
+
+@pytest.mark.parametrize("dtype", [DType.U8, DType.I8, DType.I32, DType.BOOL], ids=str)
+def test_cast_from_float_truncates(dtype, target, compiled):
+    graph = graph_of(Cast(dtype), f32(N, 41))
+    x = np.linspace(0 if dtype is DType.U8 else -127.9, 127.9, 5 * 41).astype(np.float32).reshape(5, 41)
+    x[:, 20] = 0
+    assert_equal(run(compiled(graph, target), [x]))
+
+
+def test_cast_of_numbers_that_do_not_fit_is_the_same_everywhere(target, compiled):
+    x = np.array([[np.nan, np.inf, -np.inf, 3e9, -3e9, 2147483520.0]], np.float32)
+    (whole,) = compiled(graph_of(Cast(DType.I32), f32(1, 6)), target)(x)
+    assert whole.tolist() == [[0, 2**31 - 1, -(2**31), 2**31 - 1, -(2**31), 2147483520]]
+
+
+@pytest.mark.parametrize(
+    ("op", "dtype", "operands", "text"),
+    [
+        (Add(), DType.I64, 2, "add test:1: expected f32, got i64"),
+        (Mul(), DType.U8, 2, "mul test:1: expected f32, got u8"),
+        (Exp(), DType.F64, 1, "exp test:1: expected f32, got f64"),
+        (Relu(), DType.BF16, 1, "relu test:1: expected f32, got bf16"),
+        (Cast(DType.F16), DType.F32, 1, "cast test:1: expected f32 or u8 or i8 or i32 or bool, got f16"),
+        (Cast(DType.I32), DType.U8, 1, "cast test:1: expected f32, got u8"),
+        (Cast(DType.F32), DType.U16, 1, "cast test:1: expected f32 or u8 or i8 or i32 or bool, got u16"),
+    ],
+)
+def test_other_element_types_are_refused(op, dtype, operands, text, target, compiled):
+    with pytest.raises(CodegenError) as caught:
+        compiled(graph_of(op, *[TensorType(dtype, (N, 3))] * operands), target)
+    assert str(caught.value) == text
+
+
+def test_every_rule_is_tested_here():
+    tested = [*EXACT, *POSITIVE, *CURVED, *BINARY, Pow(), Cast(DType.F32), BatchNorm(0.0)]
+    assert {type(op) for op in tested} == set(RULES)
