@@ -20,6 +20,7 @@ from alula.passes.pipeline import optimise
 from alula.runtime.host import native_target
 
 PRECISIONS = ("force_float32",)
+NATIVE = "native"  # the target of the machine that builds
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,21 @@ class BuildConfig:
     With `shape_mutable` one file serves every batch of the graph's range and `batch_size` is only what it is tuned
     for; without, it serves `batch_size` alone.  `preprocess` makes the model take uint8 pictures and normalise inside,
     unless its `folded` is false: then it is only noted for those who prepare the input.
+    Raises UsageError for a precision or target that there is not.
     """
 
     precision: str = "force_float32"
     preprocess: Preprocess | None = None
     fold_normalisation: bool = True
-    target: str = "native"
+    target: str = NATIVE
     shape_mutable: bool = True
     batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision: expected one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        if self.target != NATIVE:
+            target_named(self.target)
 
 
 class Model:
@@ -53,14 +61,12 @@ class Model:
 def build(graph: Graph, config: BuildConfig | None = None, calibration: Iterable[Array] | None = None) -> Model:
     """The model that `config` asks for.  The graph is rewritten in place: import it again to build it another way.
 
-    Raises UsageError for a precision, target or batch that cannot be, ShapeError where the preprocessing does not fit.
+    Raises UsageError for a batch that cannot be, ShapeError where the preprocessing does not fit.
     """
     config = config or BuildConfig()
-    if config.precision not in PRECISIONS:
-        raise UsageError(f"precision: expected one of {', '.join(PRECISIONS)}, got {config.precision!r}")
     if calibration is not None:
         raise UsageError(f"calibration: expected none for {config.precision}, got some")
-    target = native_target() if config.target == "native" else target_named(config.target)
+    target = native_target() if config.target == NATIVE else target_named(config.target)
     preprocess = config.preprocess
     if preprocess is not None:
         preprocess = replace(preprocess, folded=preprocess.folded and config.fold_normalisation)

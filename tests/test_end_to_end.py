@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +40,21 @@ def pt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(pt2: Path) -> Path:
-    path = pt2.with_name("volo_digits.alula")
-    assert main(["build", str(pt2), "-o", str(path)]) == 0
-    return path
+def built(pt2: Path) -> Callable[..., Path]:
+    """`built(*options)`: the model file that `alula build` makes with these options, made once."""
+
+    @cache
+    def build(*options: str) -> Path:
+        path = pt2.with_name(f"{'_'.join(['volo_digits', *options])}.alula")
+        assert main(["build", str(pt2), "-o", str(path), *options]) == 0
+        return path
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def model(built: Callable[..., Path]) -> Path:
+    return built()
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +101,16 @@ def test_eval_is_as_good_as_trained(
     assert found["top1"]["correct"] == right
 
 
-@pytest.mark.parametrize("options", [[], ["--no-fold-normalisation"], ["--target", "avx2"]])
+@pytest.mark.parametrize("options", [(), ("--no-fold-normalisation",), ("--target", "avx2")])
 def test_infer_predicts_what_pytorch_predicts(
-    pt2: Path, pictures: Path, expected: dict[str, np.ndarray], tmp_path: Path, options: list[str]
+    built: Callable[..., Path],
+    pictures: Path,
+    expected: dict[str, np.ndarray],
+    tmp_path: Path,
+    options: tuple[str, ...],
 ) -> None:
-    built, out = tmp_path / "m.alula", tmp_path / "out"
-    assert main(["build", str(pt2), "-o", str(built), *options]) == 0
-    words = ["infer", built, "--image-dir", pictures, "--batch-size", 50, "--output-dir", out]
+    out = tmp_path / "out"
+    words = ["infer", built(*options), "--image-dir", pictures, "--batch-size", 50, "--output-dir", out]
     assert main([str(word) for word in words]) == 0
     entries = json.loads((out / "predictions.json").read_text())
     assert [entry["name"] for entry in entries] == sorted(expected)
@@ -180,23 +196,21 @@ def machine_code(path: Path) -> str:
 
 
 @pytest.mark.isa("avx512")
-def test_target_avx2_runs_avx2_code(pt2: Path, model: Path, tmp_path: Path) -> None:
-    built, figures = tmp_path / "m.alula", tmp_path / "f.json"
-    assert main(["build", str(pt2), "-o", str(built), "--target", "avx2"]) == 0
-    assert main(["perf", str(built), "--iterations", "1", "--json", str(figures)]) == 0
+def test_target_avx2_runs_avx2_code(built: Callable[..., Path], model: Path, tmp_path: Path) -> None:
+    narrow, figures = built("--target", "avx2"), tmp_path / "f.json"
+    assert main(["perf", str(narrow), "--iterations", "1", "--json", str(figures)]) == 0
     assert json.loads(figures.read_text())["target"] == "avx2"
-    code = machine_code(built)
+    code = machine_code(narrow)
     assert "ymm" in code
     assert "zmm" not in code
     assert "zmm" in machine_code(model)
 
 
-def test_fixed_batch_refuses_every_other(pt2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    built = tmp_path / "m.alula"
-    assert main(["build", str(pt2), "-o", str(built), "--shape-mutable", "false", "--batch-size", "4"]) == 0
-    assert main(["perf", str(built), "--batch-size", "5"]) == 2
+def test_fixed_batch_refuses_every_other(built: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    fixed = built("--shape-mutable", "false", "--batch-size", "4")
+    assert main(["perf", str(fixed), "--batch-size", "5"]) == 2
     assert capsys.readouterr().err == "error: batch size: expected 4, the only one, for this model file, got 5\n"
-    with alula.load(built) as session:
+    with alula.load(fixed) as session:
         assert session.run(np.zeros((4, 32, 32, 3), np.uint8))[0].shape == (4, 10)
         for batch in (0, 1, 3, 5):
             with pytest.raises(ShapeError, match=f"run: expected a batch of 4, got {batch}"):
@@ -276,7 +290,7 @@ def wrong_inputs(folder: Path, model: Path) -> None:
 
 WRONG = [
     ("export volo_d1 --checkpoint text.pth -o new", "error: checkpoint text.pth: expected "),
-    ("export volo_digits --checkpoint other.pth -o new", "error: checkpoint other.pth: expected the 192 entries"),
+    ("export volo_digits --checkpoint other.pth -o new", "error: checkpoint other.pth: expected the 102 entries"),
     ("export volo_d7 -o new", "error: model: expected one of volo_d1, "),
     ("export volo_digits -o nowhere/new", "error: writing nowhere/new: expected an existing folder"),
     ("build other.pth -o new", "error: model other.pth: expected an exported program (.pt2), got a checkpoint"),
@@ -361,6 +375,8 @@ def test_interrupted_build_leaves_what_was_there(pt2: Path, tmp_path: Path, afte
         time.sleep(after_s)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (130, "interrupted\n")
+    # Interrupted inside torch's own C++ calls of Python, the interpreter ends itself by the signal: 130 in a shell too.
+    assert process.returncode in (130, -signal.SIGINT)
+    assert errors == "interrupted\n"
     assert target.read_bytes() == OLD
     assert list(tmp_path.iterdir()) == [target]

@@ -6,6 +6,7 @@ import argparse
 import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -51,17 +52,17 @@ def run(arguments: argparse.Namespace) -> int:
     check_writable(arguments.output)
     check_writable(arguments.json)
     check_exported(arguments.model)
-    began = perf_counter()
-    with stage(f"importing {arguments.model.name}"):
-        graph = alula.from_torch(arguments.model, dim_range=arguments.dim_range and tuple(arguments.dim_range))
     config = alula.BuildConfig(
         precision=arguments.precision,
-        preprocess=contract(arguments.preprocess, arguments.model, graph),
         fold_normalisation=not arguments.no_fold_normalisation,
         target=arguments.target,
         shape_mutable=arguments.shape_mutable,
         batch_size=arguments.batch_size,
     )
+    began = perf_counter()
+    with stage(f"importing {arguments.model.name}"):
+        graph = alula.from_torch(arguments.model, dim_range=arguments.dim_range and tuple(arguments.dim_range))
+    config = replace(config, preprocess=contract(arguments.preprocess, arguments.model, graph))
     with stage(f"building {arguments.output.name}"):
         model = alula.build(graph, config)
     with stage(f"saving {arguments.output.name}"):

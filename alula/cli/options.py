@@ -63,7 +63,7 @@ def chosen_batch(session: Session, wanted: int | None) -> int:
     least, most = session.batch_range
     size = session.tuned_batch if wanted is None else wanted
     if not least <= size <= most:
-        expected = f"{least} to {most}" if least < most else f"{least}, the only one"
+        expected = f"{least} to {most}" if least < most else f"{least}, the only one,"
         raise UsageError(f"batch size: expected {expected} for this model file, got {size}")
     return size
 

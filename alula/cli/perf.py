@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alula.cli.options import add_json, add_model, add_threads, check_writable, chosen_batch, positive
+from alula.cli.profile import measured_steps, print_table, table, write_trace
 from alula.cli.progress import progress
 from alula.cli.report import write_json
 from alula.core.dtype import Array, DType, to_bfloat16
@@ -37,6 +38,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=positive, metavar="B", help="images at a time (default: what was tuned)")
     add_threads(parser)
     parser.add_argument("--iterations", type=positive, default=ITERATIONS, metavar="N", help=f"runs ({ITERATIONS})")
+    parser.add_argument("--profile", action="store_true", help="also say where the time goes, kernel by kernel")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="write one profiled run for Chrome's trace viewer")
     add_json(parser)
 
 
@@ -45,23 +48,43 @@ def run(arguments: argparse.Namespace) -> int:
     import alula
 
     check_writable(arguments.json)
+    check_writable(arguments.trace)
     session = alula.load(arguments.model, threads=arguments.threads)
     try:
         batch_size = chosen_batch(session, arguments.batch_size)
-        seconds = _timed(session, batch_size, arguments.iterations)
+        inputs = _inputs(session, batch_size)
+        seconds = _timed(session, inputs, arguments.iterations)
         peak_rss_mb = _peak_rss_mb()  # before the peak is measured: that is no part of running the model
         figures = _figures(session, batch_size, seconds, peak_rss_mb)
+        if arguments.profile or arguments.trace:
+            figures["profile"] = _profile(session, inputs, batch_size, figures, arguments.trace)
     finally:
         session.close()
     _print(arguments.model, figures)
+    if arguments.profile:
+        print_table(figures["profile"])
     write_json(arguments.json, figures)
     return 0
 
 
-def _timed(session: Session, batch_size: int, iterations: int) -> NDArray[np.float64]:
-    """Seconds[iterations] of single runs, after a warm-up."""
+def _inputs(session: Session, batch_size: int) -> list[Array]:
     random = Random(SEED)
-    inputs = [_random_input(random, port, batch_size) for port in session.inputs]
+    return [_random_input(random, port, batch_size) for port in session.inputs]
+
+
+def _profile(
+    session: Session, inputs: list[Array], batch_size: int, figures: dict[str, Any], trace: Path | None
+) -> list[dict[str, Any]]:
+    steps = measured_steps(session, inputs)
+    if trace is not None:
+        write_trace(trace, session.steps, steps)
+    share = figures["peak_fraction"]
+    speed = 2 * session.macs * batch_size / figures["latency_ms"]["p50"] / 1e6
+    return table(session.steps, steps, batch_size, speed / share if share else None)
+
+
+def _timed(session: Session, inputs: list[Array], iterations: int) -> NDArray[np.float64]:
+    """Seconds[iterations] of single runs, after a warm-up."""
     began, runs = perf_counter(), 0
     while runs < WARM_UP_RUNS or perf_counter() - began < WARM_UP_S:
         session.run(*inputs)

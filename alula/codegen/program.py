@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from alula.core.target import CpuTarget
 from alula.ir.graph import Graph
 
 # The caller's program structure and the frame of one run: pointers; in the frame also its arrays and sizes.
-CONSTANTS, ARENA, SCRATCH, POOL, INPUTS, OUTPUTS, SIZES = range(7)
+CONSTANTS, ARENA, SCRATCH, POOL, STAMPS, INPUTS, OUTPUTS, SIZES = range(8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +98,29 @@ def emit_program(state: Lowering, offsets: Mapping[Buffer, int]) -> None:
     e = Emitter(code, spmd.program)
     frame, thread, threads = spmd.program.args
     e.sizes = _sizes(e, graph, frame)
+    stamp = _stamper(e, frame, thread)
+    stamp(0)
     for number, step in enumerate(state.steps):
         thunk = _emit_thunk(state, number, step, offsets)
         e.b.call(spmd.parallel, [frame, thread, threads, step.count(e).value, thunk])
+        stamp(number + 1)
     e.end()
     emit_spmd(spmd, lambda emitter, frame: _field(emitter, frame, POOL))
     _emit_run(code)
+
+
+def _stamper(e: Emitter, frame: ir.Value, thread: ir.Value) -> Callable[[int], None]:
+    """Notes the processor's clock in stamps[number], for thread 0 of a caller who gave room for stamps."""
+    stamps = _field(e, frame, STAMPS)
+    wanted = e.b.icmp_unsigned("!=", stamps, ir.Constant(POINTER, None))
+    watched = e.b.and_(wanted, e.b.icmp_unsigned("==", thread, ir.Constant(I64, 0)))
+
+    def stamp(number: int) -> None:
+        with e.b.if_then(watched):
+            clock = e.b.call(e.code.declare("llvm.readcyclecounter", I64, []), [])
+            e.b.store(clock, e.b.gep(stamps, [ir.Constant(I64, number)], source_etype=I64))
+
+    return stamp
 
 
 def _arena(state: Lowering) -> tuple[dict[Buffer, int], int]:
@@ -160,12 +177,16 @@ def _address(e: Emitter, graph: Graph, frame: ir.Value, view: View, offsets: Map
 
 
 def _emit_run(code: Code) -> None:
-    """`alula_run(program, inputs, outputs, batch, threads)`: program points to {constants, arena, scratch, pool}."""
+    """`alula_run(program, inputs, outputs, batch, threads)`.
+
+    `program` points to {constants, arena, scratch, pool, stamps}; stamps may be null.
+    """
     function = code.function("alula_run", VOID, [POINTER, POINTER, POINTER, I64, I64], exported=True)
     e = Emitter(code, function)
     program, inputs, outputs, batch, threads = function.args
     frame = e.stack(SIZES + 1, DType.I64).value
-    values = [*(_field(e, program, index) for index in (CONSTANTS, ARENA, SCRATCH, POOL)), inputs, outputs, batch]
+    given = [_field(e, program, index) for index in (CONSTANTS, ARENA, SCRATCH, POOL, STAMPS)]
+    values = [*given, inputs, outputs, batch]
     for index, value in enumerate(values):
         e.b.store(value, e.b.gep(frame, [ir.Constant(I64, index)], source_etype=I64))
     start = code.get("alula_start")

@@ -57,14 +57,23 @@ class NativeProgram:
             raise MemoryError("thread pool: expected memory for it, got none")
         self._end = weakref.finalize(self, _destroy, destroy, self._pool, self._library)  # at exit at the latest
 
-    def run(self, inputs: Sequence[Array], outputs: Sequence[Array], batch: int) -> None:
-        """Fill `outputs` from `inputs`: contiguous arrays of the program's types.  The GIL is released meanwhile."""
+    def run(self, inputs: Sequence[Array], outputs: Sequence[Array], batch: int, stamps: Array | None = None) -> None:
+        """Fill `outputs` from `inputs`: contiguous arrays of the program's types.  The GIL is released meanwhile.
+
+        `stamps` (i64, one more than there are steps) takes the processor's clock before, between and after the steps.
+        """
         with self._lock:
             if not self._end.alive:
                 raise UsageError("session: expected an open one, got a closed one")
             if self._arena.nbytes < self._arena_bytes * batch:
                 self._arena = aligned(self._arena_bytes * batch)
-            memory = (ctypes.addressof(self._table), self._arena.ctypes.data, self._scratch.ctypes.data, self._pool)
+            memory = (
+                ctypes.addressof(self._table),
+                self._arena.ctypes.data,
+                self._scratch.ctypes.data,
+                self._pool,
+                None if stamps is None else stamps.ctypes.data,
+            )
             program = (ctypes.c_void_p * len(memory))(*memory)
             given, taken = _pointers(inputs), _pointers(outputs)
             self._run(program, given, taken, batch, self._threads)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alula.artifact.model import ModelFile
 from alula.artifact.reader import read_model
@@ -68,12 +69,24 @@ class Session:
 
         Arrays are taken as they are where they are contiguous, copied first where they are not.
         """
+        return self._run(arrays, None)
+
+    def profile(self, *arrays: Array) -> NDArray[np.float64]:
+        """Seconds that each of `steps` took in one run; they add up to the whole run."""
+        stamps = np.zeros(len(self.steps) + 1, np.int64)
+        started = time.perf_counter()
+        self._run(arrays, stamps)
+        elapsed = time.perf_counter() - started
+        ticks = np.diff(stamps)
+        return ticks * (elapsed / max(1, int(ticks.sum())))
+
+    def _run(self, arrays: tuple[Array, ...], stamps: Array | None) -> tuple[Array, ...]:
         if len(arrays) != len(self.inputs):
             raise ShapeError(f"run: expected {len(self.inputs)} arrays, got {len(arrays)}")
         batch = self._batch(arrays)
         inputs = [np.ascontiguousarray(array) for array in arrays]
         outputs = tuple(np.empty([batch if n is None else n for n in p.shape], p.dtype.numpy) for p in self.outputs)
-        self._native.run(inputs, outputs, batch)
+        self._native.run(inputs, outputs, batch, stamps)
         return outputs
 
     def close(self) -> None:

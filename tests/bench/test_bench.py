@@ -111,7 +111,9 @@ def test_agreement_is_relative_to_the_largest_reference() -> None:
 )
 def test_agreement_refuses(output: Array) -> None:
     reference = np.array([[1 + 1e-6, 1]], np.float32)
-    assert not agreement(output, reference).holds
+    found = agreement(output, reference)
+    assert not found.holds
+    assert not np.isnan(found.error)  # JSON has no not-a-number
 
 
 def test_a_wrong_engine_is_refused_and_never_timed(toy: Subject) -> None:

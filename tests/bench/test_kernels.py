@@ -53,6 +53,8 @@ def test_steps_of_a_file_are_timed_and_summed(path: Path) -> None:
     whole_s, steps = kernels.measure(path, batch=2, threads=1, iterations=3)
     assert whole_s > 0
     assert [len(step.seconds) for step in steps] == [4, 4, 4]
+    steps[0].seconds[:] = [9.0, 1.0, 5.0, 2.0]  # the warm-up does not count
+    assert steps[0].cost(batch=2).seconds == 2
     rows, results = kernels.summary(steps, batch=2, threads=1, peak=100.0)
     assert len(rows) == 3
     assert sum(row["count"] for row in results) == 3

@@ -1,7 +1,7 @@
 import json
 import re
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,8 @@ class Compiler:
         graph.preprocess = self.carried
         return graph
 
-    def config(self, **options: object) -> dict[str, object]:
-        self.asked.update(options)
-        return options
-
-    def build(self, graph: Graph, config: object) -> "Compiler":
+    def build(self, graph: Graph, config: alula.BuildConfig) -> "Compiler":
+        self.asked.update({field.name: getattr(config, field.name) for field in fields(config)})
         return self
 
     def save(self, path: Path) -> None:
@@ -59,11 +56,7 @@ class Compiler:
 @pytest.fixture
 def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Compiler:
     stand_in = Compiler()
-    for name, value in (
-        ("from_torch", stand_in.from_torch),
-        ("BuildConfig", stand_in.config),
-        ("build", stand_in.build),
-    ):
+    for name, value in (("from_torch", stand_in.from_torch), ("build", stand_in.build)):
         monkeypatch.setattr(alula, name, value, raising=False)
     monkeypatch.setattr(summary, "summary", stand_in.facts)
     monkeypatch.chdir(tmp_path)
@@ -98,12 +91,12 @@ def test_a_fixed_batch_is_said(compiler: Compiler, capsys: pytest.CaptureFixture
 
 
 def test_every_option_arrives(compiler: Compiler) -> None:
-    words = "--precision p --shape-mutable false --batch-size 8 --target avx2 --preprocess volo --no-fold-normalisation"
-    ranges = ["--dim-range", "1,3,64,64", "9,3,64,64"]
-    assert main(["build", "m.pt2", "-o", "m.alula", *words.split(), *ranges]) == 0
+    words = "--precision force_float32 --shape-mutable false --batch-size 8 --target avx2 --preprocess volo"
+    others = ["--no-fold-normalisation", "--dim-range", "1,3,64,64", "9,3,64,64"]
+    assert main(["build", "m.pt2", "-o", "m.alula", *words.split(), *others]) == 0
     assert compiler.asked == {
         "dim_range": ((1, 3, 64, 64), (9, 3, 64, 64)),
-        "precision": "p",
+        "precision": "force_float32",
         "preprocess": named_preprocess("volo", 64),
         "fold_normalisation": False,
         "target": "avx2",
@@ -172,6 +165,8 @@ def test_other_files_are_named_for_what_they_are(
         (["--preprocess", "broken.json"], "preprocess broken.json: expected JSON, got Expecting value"),
         (["--preprocess", "wrong.json"], "preprocess: expected keys among"),
         (["-o", "none/m.alula"], "writing none/m.alula: expected an existing folder, got none"),
+        (["--precision", "int3"], "precision: expected one of force_float32, got 'int3'"),
+        (["--target", "mips"], "target: expected one of avx2, avx512, "),
         (["--max-drop", "0.5"], "unrecognized arguments: --max-drop"),
     ],
 )

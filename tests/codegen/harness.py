@@ -19,6 +19,7 @@ from alula.ir.op import Op
 from alula.ir.types import TensorType
 from alula.ops.reference import bind_sizes, run_reference
 from tests.codegen.conftest import NUMBERS, linker
+from tests.ops.cases import fill
 
 N = symbol("N")
 EXPORTS = ("alula_run", "alula_pool_create", "alula_pool_destroy")
@@ -76,7 +77,7 @@ class Compiled:
         arena = guarded(-(-self.program.arena_bytes * batch // 64) * 64)
         scratch = guarded(self.program.scratch_bytes * self.threads)
         constants = table(self.constants)
-        memory = (ctypes.addressof(constants), arena.ctypes.data, scratch.ctypes.data, self.pool)
+        memory = (ctypes.addressof(constants), arena.ctypes.data, scratch.ctypes.data, self.pool, None)
         program = (ctypes.c_void_p * len(memory))(*memory)
         self.start(program, table(given), table(outputs), batch, threads or self.threads)
         return tuple(outputs)
@@ -109,6 +110,18 @@ def graph_of(op: Op, *operands: TensorType | Array, chain: Sequence[Op] = ()) ->
     return graph
 
 
+def joined(*graphs: Graph) -> Graph:
+    """All graphs side by side in one, so that they are compiled at once."""
+    whole = Graph("joined", {"N": (1, 64)})
+    for number, graph in enumerate(graphs):
+        for value in graph.inputs:
+            value.name = f"{value.name}_{number}"
+        whole.inputs += graph.inputs
+        whole.nodes += graph.nodes
+        whole.outputs += [(f"{name}_{number}", value) for name, value in graph.outputs]
+    return whole
+
+
 def operand_value(graph: Graph, operand: TensorType | Array) -> Value:
     """A new input or constant."""
     if isinstance(operand, TensorType):
@@ -122,13 +135,8 @@ def f32(*shape: object) -> TensorType:
 
 
 def random_array(type: TensorType, batch: int, seed: int = 0) -> Array:
-    """Normal numbers, or all values of an integer type; the first rows do not depend on the batch."""
-    shape = type.at({"N": batch})
-    random = np.random.default_rng(seed)
-    if type.dtype is DType.F32:
-        return random.standard_normal(shape, np.float32)
-    bits = random.integers(0, 2 if type.dtype is DType.BOOL else 256, (*shape, type.dtype.bytes), np.uint8)
-    return bits.view(type.dtype.numpy).reshape(shape)
+    """Normal numbers, or integers of all bits."""
+    return fill(type, {"N": batch}, seed)
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def epilogue(state: Lowering, group: Group, bias: Sequence[Value]) -> Builder:
 def row_block(target: CpuTarget, k: int) -> int:
     """Rows of a that, k elements each, leave half of the second-level cache to the panels; a multiple of the tile."""
     rows = tile_shape(target)[0]
-    return max(1, target.l2_bytes // 2 // (4 * k) // rows) * rows
+    return max(1, target.l2_bytes // 2 // (4 * max(k, 1)) // rows) * rows
 
 
 def blocks(rows: Int, block: int) -> Int:

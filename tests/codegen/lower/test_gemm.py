@@ -10,7 +10,7 @@ from alula.ir.graph import Graph
 from alula.ops.elementwise import Add, Gelu, Mul, Relu
 from alula.ops.matmul import Linear
 from alula.ops.shape import Reshape, Slice, Transpose
-from tests.codegen.harness import N, assert_close, assert_summed, f32, random_array, run
+from tests.codegen.harness import N, assert_close, assert_summed, f32, joined, random_array, run
 
 
 def linear(target, rows, k, n, f=lambda x: x, bias=True):
@@ -23,25 +23,32 @@ def linear(target, rows, k, n, f=lambda x: x, bias=True):
     return graph
 
 
-def checked(compiled, target, rows, k, n, bias=True):
-    result = run(compiled(linear(target, rows, k, n, bias=bias), target))
-    assert_summed(result, lambda f: linear(target, rows, k, n, f, bias), terms=k + 1)
-    assert result.compiled.labels == ["linear"]
+def checked(compiled, target, cases):
+    """Linears of several (rows, k, n, bias), in one program."""
+
+    def build(f):
+        return joined(*(linear(target, rows, k, n, f, bias) for rows, k, n, bias in cases))
+
+    result = run(compiled(build(lambda x: x), target))
+    assert_summed(result, build, terms=max(k for _, k, _, _ in cases) + 1)
+    assert result.compiled.labels == ["linear"] * len(cases)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 5, 6, 7, 13, 14, 15, 29])
-def test_rows_around_the_tile(rows, target, compiled):
-    checked(compiled, target, rows, 10, 40)
+def test_rows_around_the_tile(target, compiled):
+    checked(compiled, target, [(rows, 10, 40, True) for rows in (1, 2, 5, 6, 7, 13, 14, 15, 29)])
 
 
-@pytest.mark.parametrize("n", [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65])
-def test_columns_around_vectors_and_panels(n, target, compiled):
-    checked(compiled, target, 3, 10, n, bias=n % 2 == 0)
+def test_columns_around_vectors_and_panels(target, compiled):
+    checked(compiled, target, [(3, 10, n, n % 2 == 0) for n in (1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65)])
 
 
-@pytest.mark.parametrize("k", [0, 1, 2, 300])
-def test_inner_sizes(k, target, compiled):
-    checked(compiled, target, 3, k, 20)
+def test_inner_sizes(target, compiled):
+    for k in (0, 1, 2, 300):
+        checked(compiled, target, [(3, k, 20, True)])
+
+
+def test_no_rows(target, compiled):
+    checked(compiled, target, [(0, 4, 5, True)])
 
 
 def test_rows_beyond_one_block_of_the_cache(target, compiled):
@@ -50,12 +57,6 @@ def test_rows_beyond_one_block_of_the_cache(target, compiled):
     graph = linear(target, rows, k, 20)
     result = run(compiled(graph, target), batch=3)
     assert_summed(result, lambda f: linear(target, rows, k, 20, f), terms=k + 1)
-
-
-def test_empty(target, compiled):
-    for rows, n in ((0, 5), (3, 0)):
-        if n:
-            checked(compiled, target, rows, 4, n)
 
 
 def test_epilogue_runs_on_the_tile(target, compiled):
@@ -105,7 +106,7 @@ def test_rows_of_views(view, labels, target, compiled):
 def test_weights_must_be_packed_constants(target, compiled):
     graph = Graph("weights", {"N": (1, 64)})
     graph.output("y", graph.add(Linear(), graph.input("x", f32(N, 4)), graph.input("w", f32(3, 4)), origin="m.py:7"))
-    with pytest.raises(CodegenError, match="linear m.py:7: expected a constant weight, got one computed at run time"):
+    with pytest.raises(CodegenError, match=r"linear m\.py:7: expected a constant weight, got one computed at run time"):
         pack_weights(graph, target)
 
 

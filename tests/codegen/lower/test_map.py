@@ -38,7 +38,7 @@ from alula.ops.elementwise import (
 )
 from alula.ops.norm import BatchNorm
 from alula.ops.shape import Expand, Slice, Transpose
-from tests.codegen.harness import N, assert_close, assert_equal, assert_summed, f32, graph_of, random_array, run
+from tests.codegen.harness import N, assert_close, assert_equal, assert_summed, f32, graph_of, joined, random_array, run
 
 EXACT = [Neg(), Abs(), Relu(), LeakyRelu(0.25), Clip(-0.5, 1.0), HardSigmoid(), HardSwish()]
 POSITIVE = [Log(), Sqrt(), Rsqrt(), Reciprocal()]
@@ -47,32 +47,26 @@ BINARY = [Add(), Sub(), Mul(), Div(), Maximum(), Minimum()]
 WIDTHS = (1, 7, 8, 9, 15, 16, 17, 33)
 
 
-def several(op, widths, operands=1):
-    """The op on inputs of several widths, in one graph."""
-    graph = Graph("widths", {"N": (1, 64)})
-    for width in widths:
-        inputs = [graph.input(f"x{width}{n}", f32(N, 3, width)) for n in range(operands)]
-        graph.output(f"y{width}", graph.add(op, *inputs))
-    return graph
+def each(ops, operands=1):
+    """Every op on inputs of every width, in one graph."""
+    return joined(*(graph_of(op, *[f32(N, 3, width)] * operands) for op in ops for width in WIDTHS))
 
 
-@pytest.mark.parametrize("op", EXACT + CURVED, ids=lambda op: op.name)
-def test_ops_of_one_operand(op, target, compiled):
-    result = run(compiled(several(op, WIDTHS), target))
-    assert_close(result, ulps=2 if op in EXACT else 3, floor=1.0 if isinstance(op, Gelu | HardSwish) else 0.25)
-    assert result.compiled.labels == [op.name] * len(WIDTHS)
+@pytest.mark.parametrize(("ops", "ulps"), [(EXACT, 2), (CURVED, 3)], ids=["exact", "curved"])
+def test_ops_of_one_operand(ops, ulps, target, compiled):
+    result = run(compiled(each(ops), target))
+    assert_close(result, ulps=ulps, floor=1.0)
+    assert result.compiled.labels == [op.name for op in ops for _ in WIDTHS]
 
 
-@pytest.mark.parametrize("op", POSITIVE, ids=lambda op: op.name)
-def test_ops_of_positive_numbers(op, target, compiled):
-    program = compiled(several(op, WIDTHS), target)
+def test_ops_of_positive_numbers(target, compiled):
+    program = compiled(each(POSITIVE), target)
     inputs = [np.abs(random_array(value.type, 5, n)) for n, value in enumerate(program.graph.inputs)]
     assert_close(run(program, inputs), ulps=2)
 
 
-@pytest.mark.parametrize("op", BINARY, ids=lambda op: op.name)
-def test_ops_of_two_operands(op, target, compiled):
-    assert_close(run(compiled(several(op, WIDTHS, operands=2), target)), ulps=1)
+def test_ops_of_two_operands(target, compiled):
+    assert_close(run(compiled(each(BINARY, operands=2), target)), ulps=1)
 
 
 def test_pow(target, compiled):
@@ -81,39 +75,38 @@ def test_pow(target, compiled):
     assert_close(result, ulps=1)
 
 
-@pytest.mark.parametrize("op", [Relu(), Clip(-1.0, 1.0), Maximum(), Minimum(), LeakyRelu(0.5)], ids=lambda op: op.name)
-def test_nan_and_infinities(op, target, compiled):
+def test_nan_and_infinities(target, compiled):
     values = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -2.0], np.float32)
     x, y = (np.array(grid, np.float32).reshape(1, -1) for grid in np.meshgrid(values, values))
-    count = 2 if isinstance(op, Maximum | Minimum) else 1
-    result = run(compiled(graph_of(op, *[f32(1, 49)] * count), target), [x, y][:count])
-    assert_close(result, ulps=0)
+    one, two = (Relu(), Clip(-1.0, 1.0), LeakyRelu(0.5)), (Maximum(), Minimum())
+    graphs = [graph_of(op, *[f32(1, 49)] * count) for count, ops in ((1, one), (2, two)) for op in ops]
+    assert_close(run(compiled(joined(*graphs), target), [x, x, x, x, y, x, y]), ulps=0)
 
 
-@pytest.mark.parametrize(
-    ("left", "right"),
-    [
-        ((N, 3, 17), (17,)),
-        ((N, 3, 17), (1,)),
-        ((N, 3, 17), ()),
-        ((N, 3, 17), (3, 1)),
-        ((3, 17), (N, 1, 1)),
-        ((N, 1, 17), (1, 5, 1)),
-        ((N, 1), (1, 20)),
-        ((N, 4, 1, 16), (3, 1)),
-    ],
-)
-def test_broadcasting(left, right, target, compiled):
-    assert_close(run(compiled(graph_of(Sub(), f32(*left), f32(*right)), target)), ulps=1)
+BROADCASTS = [
+    ((N, 3, 17), (17,)),
+    ((N, 3, 17), (1,)),
+    ((N, 3, 17), ()),
+    ((N, 3, 17), (3, 1)),
+    ((3, 17), (N, 1, 1)),
+    ((N, 1, 17), (1, 5, 1)),
+    ((N, 1), (1, 20)),
+    ((N, 4, 1, 16), (3, 1)),
+]
 
 
-@pytest.mark.parametrize(
-    "view", [Transpose((0, 2, 1)), Slice(2, 1, 33, 2), Slice(2, 3, 20), Slice(1, 1, 5, 3), Expand((N, 6, 33))]
-)
-def test_views_are_read_where_they_lie(view, target, compiled):
-    result = run(compiled(graph_of(view, f32(N, 6, 33), chain=[Neg()]), target))
+def test_broadcasting(target, compiled):
+    graphs = [graph_of(Sub(), f32(*left), f32(*right)) for left, right in BROADCASTS]
+    assert_close(run(compiled(joined(*graphs), target)), ulps=1)
+
+
+VIEWS = [Transpose((0, 2, 1)), Slice(2, 1, 33, 2), Slice(2, 3, 20), Slice(1, 1, 5, 3), Expand((N, 6, 33))]
+
+
+def test_views_are_read_where_they_lie(target, compiled):
+    result = run(compiled(joined(*(graph_of(view, f32(N, 6, 33), chain=[Neg()]) for view in VIEWS)), target))
     assert_equal(result)
-    assert result.compiled.labels == ["neg"]
+    assert result.compiled.labels == ["neg"] * len(VIEWS)
 
 
 def test_a_chain_is_one_kernel(target, compiled):
@@ -121,7 +114,7 @@ def test_a_chain_is_one_kernel(target, compiled):
     x, y = graph.input("x", f32(N, 50)), graph.input("y", f32(N, 50))
     scale, bias = graph.constant(np.float32(1.5)), graph.constant(random_array(f32(50), 1))
     value = graph.add(Add(), graph.add(Mul(), x, scale), bias)
-    graph.output("z", graph.add(Sub(), graph.add(Relu(), graph.add(Mul(), value, value)), y))
+    graph.output("z", graph.add(Sub(), graph.add(Relu(), graph.add(Mul(), value, y)), y))
     result = run(compiled(graph, target))
     assert_close(result, ulps=8, floor=1.0)
     assert result.compiled.labels == ["mul+add+mul+relu+sub"]
@@ -132,27 +125,29 @@ def test_long_rows_are_cut_into_chunks(target, compiled):
     assert_equal(run(compiled(graph_of(Neg(), f32(20011)), target)))
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4, 8, 17])
-def test_batch_norm_left_alone(channels, target, compiled):
-    vectors = [random_array(f32(channels), 1, n) for n in range(4)]
-    vectors[3] = np.abs(vectors[3])
-    result = run(compiled(graph_of(BatchNorm(1e-3), f32(N, 5, channels), *vectors, chain=[Relu()]), target))
+def test_batch_norm_left_alone(target, compiled):
+    def build(channels):
+        gamma, beta, mean, var = (random_array(f32(channels), 1, n) for n in range(4))
+        return graph_of(BatchNorm(1e-3), f32(N, 5, channels), gamma, beta, mean, np.abs(var), chain=[Relu()])
+
+    result = run(compiled(joined(*map(build, (1, 3, 4, 8, 17))), target))
     assert_close(result, ulps=8, floor=8.0)
-    assert result.compiled.labels == ["batch_norm+relu"]
+    assert result.compiled.labels == ["batch_norm+relu"] * 5
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4, 17])
 @pytest.mark.parametrize("dtype", [DType.U8, DType.F32], ids=str)
-def test_normalize_left_alone(channels, dtype, target, compiled):
-    scale = tuple(1 / (50 + n) for n in range(channels))
+def test_normalize_left_alone(dtype, target, compiled):
+    def one(channels, f):
+        scale, shift = 1 / (50 + np.arange(channels)), f(np.arange(channels) - 2.0)
+        op = Normalize(tuple(scale.tolist()), tuple(shift.tolist()))
+        return graph_of(op, TensorType(dtype, (N, 5, 7, channels)))
 
     def build(f):
-        shift = f(np.array([-2.0 + n for n in range(channels)]))
-        return graph_of(Normalize(scale, tuple(shift.tolist())), TensorType(dtype, (N, 5, 7, channels)))
+        return joined(*(one(channels, f) for channels in (1, 3, 4, 17)))
 
     result = run(compiled(build(lambda x: x), target))
     assert_summed(result, build, terms=2)
-    assert result.compiled.labels == ["normalize"]
+    assert result.compiled.labels == ["normalize"] * 4
 
 
 def test_normalize_of_single_rows_and_none(target, compiled):

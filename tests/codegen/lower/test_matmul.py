@@ -8,47 +8,62 @@ from alula.ir.graph import Graph
 from alula.ops.elementwise import Mul, Relu
 from alula.ops.matmul import Matmul
 from alula.ops.shape import Transpose
-from tests.codegen.harness import N, assert_close, assert_summed, f32, graph_of, random_array, run
+from tests.codegen.harness import N, assert_close, assert_summed, f32, graph_of, joined, random_array, run
+
+SIZES = [
+    (1, 1, 1),
+    (5, 7, 15),
+    (6, 16, 16),
+    (7, 17, 17),
+    (13, 3, 31),
+    (14, 64, 32),
+    (15, 8, 33),
+    (200, 5, 65),
+    (3, 0, 4),
+]
+BATCHES = [
+    ((N, 3, 9), (9, 20)),
+    ((3, 9), (N, 9, 20)),
+    ((N, 4, 3, 9), (4, 9, 20)),
+    ((N, 1, 3, 9), (1, 4, 9, 20)),
+    ((4, 1, 3, 9), (N, 9, 20)),
+    ((N, 9), (9, 20)),
+]
 
 
-@pytest.mark.parametrize(
-    ("m", "k", "n"),
-    [(1, 1, 1), (5, 7, 15), (6, 16, 16), (7, 17, 17), (13, 3, 31), (14, 64, 32), (15, 8, 33), (200, 5, 65), (3, 0, 4)],
-)
-def test_sizes(m, k, n, target, compiled):
-    result = run(compiled(graph_of(Matmul(), f32(N, m, k), f32(N, k, n)), target))
-    assert_summed(result, lambda f: graph_of(Matmul(), f32(N, m, k), f32(N, k, n)), terms=k)
-    assert result.compiled.labels == ["matmul"]
+def products(cases):
+    """Matrix products of inputs of these shapes, in one graph."""
+    return joined(*(graph_of(Matmul(), f32(*a), f32(*b)) for a, b in cases))
 
 
-@pytest.mark.parametrize(
-    ("a", "b"),
-    [
-        ((N, 3, 9), (9, 20)),
-        ((3, 9), (N, 9, 20)),
-        ((N, 4, 3, 9), (4, 9, 20)),
-        ((N, 1, 3, 9), (1, 4, 9, 20)),
-        ((4, 1, 3, 9), (N, 9, 20)),
-        ((N, 9), (9, 20)),
-    ],
-)
-def test_batches_broadcast(a, b, target, compiled):
-    result = run(compiled(graph_of(Matmul(), f32(*a), f32(*b)), target))
-    assert_summed(result, lambda f: graph_of(Matmul(), f32(*a), f32(*b)), terms=9)
-    assert result.compiled.labels == ["matmul"]
+def test_sizes(target, compiled):
+    cases = [((N, m, k), (N, k, n)) for m, k, n in SIZES]
+    result = run(compiled(products(cases), target))
+    assert_summed(result, lambda f: products(cases), terms=64)
+    assert result.compiled.labels == ["matmul"] * len(cases)
 
 
-@pytest.mark.parametrize(("k", "n"), [(1, 3), (8, 8), (15, 17), (16, 32), (17, 33), (64, 70)])
-def test_transposed_right_operand_is_turned_while_packing(k, n, target, compiled):
+def test_batches_broadcast(target, compiled):
+    result = run(compiled(products(BATCHES), target))
+    assert_summed(result, lambda f: products(BATCHES), terms=9)
+    assert result.compiled.labels == ["matmul"] * len(BATCHES)
+
+
+def scores(k, n):
+    """q @ keys^T."""
+    graph = Graph("scores", {"N": (1, 64)})
+    q, keys = graph.input("q", f32(N, 20, k)), graph.input("k", f32(N, n, k))
+    graph.output("y", graph.add(Matmul(), q, graph.add(Transpose((0, 2, 1)), keys)))
+    return graph
+
+
+def test_transposed_right_operand_is_turned_while_packing(target, compiled):
     def build(f):
-        graph = Graph("scores", {"N": (1, 64)})
-        q, keys = graph.input("q", f32(N, 20, k)), graph.input("k", f32(N, n, k))
-        graph.output("y", graph.add(Matmul(), q, graph.add(Transpose((0, 2, 1)), keys)))
-        return graph
+        return joined(*(scores(*size) for size in ((1, 3), (8, 8), (15, 17), (16, 32), (17, 33), (64, 70))))
 
     result = run(compiled(build(np.abs), target))
-    assert_summed(result, build, terms=k)
-    assert result.compiled.labels == ["matmul"]
+    assert_summed(result, build, terms=64)
+    assert result.compiled.labels == ["matmul"] * 6
 
 
 def test_heads_are_read_where_they_lie(target, compiled):

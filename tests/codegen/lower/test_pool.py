@@ -1,11 +1,10 @@
 """Pooling lowered: channels of every count, padding, overhanging windows."""
 
 import numpy as np
-import pytest
 
 from alula.ops.pool import AvgPool2d, MaxPool2d
 from alula.ops.shape import Transpose
-from tests.codegen.harness import N, assert_close, assert_equal, assert_summed, f32, graph_of, run
+from tests.codegen.harness import N, assert_close, assert_equal, assert_summed, f32, graph_of, joined, run
 
 WINDOWS = [
     ((2, 2), (2, 2), (0, 0, 0, 0)),
@@ -15,27 +14,30 @@ WINDOWS = [
 ]
 
 
-@pytest.mark.parametrize("channels", [1, 7, 8, 9, 16, 17, 64, 65, 128, 130])
-def test_every_count_of_channels(channels, target, compiled):
-    shape = f32(N, 5, 6, channels)
-    kernel, stride, pad = WINDOWS[1]
-    greatest = run(compiled(graph_of(MaxPool2d(kernel, stride, pad), shape), target))
+CHANNELS = (1, 7, 8, 9, 16, 17, 64, 65, 128, 130)
+
+
+def test_every_count_of_channels(target, compiled):
+    def build(op):
+        return joined(*(graph_of(op, f32(N, 5, 6, channels)) for channels in CHANNELS))
+
+    greatest = run(compiled(build(MaxPool2d(*WINDOWS[1])), target))
     assert_equal(greatest)
-    assert greatest.compiled.labels == ["max_pool2d"]
-    mean = run(compiled(graph_of(AvgPool2d(kernel, stride, pad), shape), target))
-    assert_summed(mean, lambda f: graph_of(AvgPool2d(kernel, stride, pad), shape), terms=9)
-    assert mean.compiled.labels == ["avg_pool2d"]
+    assert greatest.compiled.labels == ["max_pool2d"] * len(CHANNELS)
+    mean = run(compiled(build(AvgPool2d(*WINDOWS[1])), target))
+    assert_summed(mean, lambda f: build(AvgPool2d(*WINDOWS[1])), terms=9)
+    assert mean.compiled.labels == ["avg_pool2d"] * len(CHANNELS)
 
 
-@pytest.mark.parametrize(("kernel", "stride", "pad"), WINDOWS)
-@pytest.mark.parametrize("ceil_mode", [False, True])
-def test_windows(kernel, stride, pad, ceil_mode, target, compiled):
-    shape = f32(N, 5, 6, 19)
-    assert_equal(run(compiled(graph_of(MaxPool2d(kernel, stride, pad, ceil_mode), shape), target)))
-    for include in (True, False):
-        op = AvgPool2d(kernel, stride, pad, ceil_mode, include)
-        result = run(compiled(graph_of(op, shape), target))
-        assert_summed(result, lambda f, op=op: graph_of(op, shape), terms=kernel[0] * kernel[1])
+def test_windows(target, compiled):
+    whole = [(*window, ceil_mode) for window in WINDOWS for ceil_mode in (False, True)]
+    assert_equal(run(compiled(joined(*(graph_of(MaxPool2d(*w), f32(N, 5, 6, 19)) for w in whole)), target)))
+
+    def build(f):
+        ops = [AvgPool2d(*window, include) for window in whole for include in (True, False)]
+        return joined(*(graph_of(op, f32(N, 5, 6, 19)) for op in ops))
+
+    assert_summed(run(compiled(build(np.abs), target)), build, terms=30)
 
 
 def test_views_of_pictures(target, compiled):

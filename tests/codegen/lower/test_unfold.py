@@ -1,5 +1,6 @@
 """Unfold and Fold lowered: windows with padding, stride and dilation, channels of every count."""
 
+import numpy as np
 import pytest
 
 from alula.core.dtype import DType
@@ -7,7 +8,7 @@ from alula.ir.types import TensorType
 from alula.ops.shape import Transpose
 from alula.ops.unfold import Fold, Unfold
 from alula.ops.windows import window_counts
-from tests.codegen.harness import N, assert_equal, assert_summed, f32, graph_of, run
+from tests.codegen.harness import N, assert_equal, assert_summed, f32, graph_of, joined, run
 
 WINDOWS = [
     ((3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
@@ -18,38 +19,44 @@ WINDOWS = [
 CHANNELS = [0, 1, 7, 8, 16, 17, 128, 130]
 
 
-@pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("dtype", [DType.F32, DType.U8, DType.I64], ids=str)
-def test_unfold_moves_every_bit(window, dtype, target, compiled):
-    result = run(compiled(graph_of(Unfold(*window), TensorType(dtype, (N, 5, 6, 17))), target))
+def test_unfold_moves_every_bit(dtype, target, compiled):
+    graphs = [graph_of(Unfold(*window), TensorType(dtype, (N, 5, 6, 17))) for window in WINDOWS]
+    result = run(compiled(joined(*graphs), target))
     assert_equal(result)
-    assert result.compiled.labels == ["unfold"]
+    assert result.compiled.labels == ["unfold"] * len(WINDOWS)
 
 
-@pytest.mark.parametrize("channels", CHANNELS)
-def test_unfold_of_any_count_of_channels(channels, target, compiled):
-    assert_equal(run(compiled(graph_of(Unfold(*WINDOWS[0]), f32(N, 5, 6, channels)), target)))
+def test_unfold_of_any_count_of_channels(target, compiled):
+    graphs = [graph_of(Unfold(*WINDOWS[0]), f32(N, 5, 6, channels)) for channels in CHANNELS]
+    assert_equal(run(compiled(joined(*graphs), target)))
 
 
 def test_unfold_of_padding_alone(target, compiled):
     assert_equal(run(compiled(graph_of(Unfold((2, 2), (1, 1), (1, 1, 1, 1)), f32(N, 0, 3, 4)), target)))
 
 
-@pytest.mark.parametrize("window", WINDOWS)
-@pytest.mark.parametrize("channels", [17, 130])
-def test_fold_sums_in_the_order_of_places(window, channels, target, compiled):
+def folded(window, channels):
+    """Fold to 5x6."""
     kernel, stride, pad, dilation = window
     counts = window_counts(5, 6, kernel, stride, pad, dilation)
-    columns = f32(N, *counts, kernel[0] * kernel[1], channels)
-    result = run(compiled(graph_of(Fold((5, 6), *window), columns), target))
-    assert_summed(result, lambda f: graph_of(Fold((5, 6), *window), columns), terms=kernel[0] * kernel[1])
-    assert result.compiled.labels == ["fold"]
+    return graph_of(Fold((5, 6), *window), f32(N, *counts, kernel[0] * kernel[1], channels))
 
 
-@pytest.mark.parametrize("channels", CHANNELS)
-def test_fold_of_any_count_of_channels(channels, target, compiled):
-    op, columns = Fold((5, 6), *WINDOWS[0]), f32(N, 3, 3, 9, channels)
-    assert_summed(run(compiled(graph_of(op, columns), target)), lambda f: graph_of(op, columns), terms=9)
+def test_fold_sums_the_windows(target, compiled):
+    def build(f):
+        return joined(*(folded(window, channels) for window in WINDOWS for channels in (17, 130)))
+
+    result = run(compiled(build(np.abs), target))
+    assert_summed(result, build, terms=9)
+    assert result.compiled.labels == ["fold"] * 8
+
+
+def test_fold_of_any_count_of_channels(target, compiled):
+    def build(f):
+        return joined(*(folded(WINDOWS[0], channels) for channels in CHANNELS))
+
+    assert_summed(run(compiled(build(np.abs), target)), build, terms=9)
 
 
 def test_views(target, compiled):
