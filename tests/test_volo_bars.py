@@ -1,4 +1,4 @@
-"""A full-size VOLO against PyTorch, and what one model file promises: every batch, every thread count, the same bits."""
+"""A full-size VOLO against PyTorch, and what one model file promises: each batch, each thread count, equal bits."""
 
 import os
 import subprocess
@@ -109,7 +109,7 @@ WRONG = [
 def test_wrong_input_is_refused(session: alula.Session, images: object, message: str) -> None:
     with pytest.raises(alula.AlulaError, match=message):
         session.run(images)
-    with pytest.raises(alula.AlulaError, match="expected 1 arrays?, got 2"):
+    with pytest.raises(alula.AlulaError, match="expected 1 arrays, got 2"):
         session.run(images, images)
 
 

@@ -212,6 +212,9 @@ def _lower_group(state: Lowering, group: Group) -> None:
     rule = LOWERINGS.get(type(node.op))
     if rule is None:
         raise CodegenError(f"{where(node)}: expected an op with a kernel, got one without")
+    if group.output.type.elements == 0:
+        state.output(group.output)  # no elements, no step
+        return
     try:
         rule(state, group)
     except ShapeError as error:  # a size that has to be fixed in the code is not

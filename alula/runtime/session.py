@@ -67,7 +67,7 @@ class Session:
     def run(self, *arrays: Array) -> tuple[Array, ...]:
         """The outputs for one array per input, in order; all share one batch.  Raises ShapeError for another type.
 
-        Arrays are taken as they are where they are contiguous, copied first where they are not.
+        Arrays are taken as they are where they are contiguous and aligned, copied first where they are not.
         """
         return self._run(arrays, None)
 
@@ -84,7 +84,7 @@ class Session:
         if len(arrays) != len(self.inputs):
             raise ShapeError(f"run: expected {len(self.inputs)} arrays, got {len(arrays)}")
         batch = self._batch(arrays)
-        inputs = [np.ascontiguousarray(array) for array in arrays]
+        inputs = [np.require(array, requirements=("C", "A")) for array in arrays]
         outputs = tuple(np.empty([batch if n is None else n for n in p.shape], p.dtype.numpy) for p in self.outputs)
         self._native.run(inputs, outputs, batch, stamps)
         return outputs

@@ -19,6 +19,8 @@ from alula.ir.graph import Value
 from alula.ir.types import fixed
 from alula.ops.attention import Attention
 
+WIDEST_HEAD = 1024  # columns: what is done for each vector of them is unrolled
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -30,7 +32,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Everything about an attention that is fixed in the code: n queries and m keys of d columns, values of v columns."""
+    """What of an attention is fixed in the code: n queries and m keys of d columns, values of v columns."""
 
     heads: int
     n: int
@@ -77,6 +79,10 @@ def lower_attention(state: Lowering, group: Group) -> None:
         k_rows,
         v_rows,
     )
+    if max(shape.d, shape.v) > WIDEST_HEAD:
+        raise CodegenError(
+            f"attention {node.origin}: expected heads of at most {WIDEST_HEAD} columns, got {max(shape.d, shape.v)}"
+        )
     state.scratch(sum(shape.scratch(state.target)))
     views = [q, k, v, output]
     kernel = state.kernel("attention", shape, views, lambda chunk: emit_attention(chunk, shape))

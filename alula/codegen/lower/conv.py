@@ -15,12 +15,14 @@ from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.codegen.views import View
 from alula.core.dtype import DType
+from alula.core.errors import CodegenError
 from alula.core.target import CpuTarget
 from alula.ir.graph import Value
 from alula.ir.types import TensorType, fixed
 from alula.ops.conv import Conv2d
 
 CHUNK_MACS = 8_000_000
+MOST_SCALED = 512  # channels: their factors stand in the code
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,8 @@ def lower_conv(state: Lowering, group: Group) -> None:
 
 def rows_a_chunk(target: CpuTarget, op: Conv2d, row: int, oh: int, ow: int, k: int) -> int:
     """Output rows whose input stays in half of the second-level cache, and that are not too much work at once."""
-    fitting = target.l2_bytes // 2 // (4 * row * op.stride[0])
-    work = CHUNK_MACS // (ow * k * panel_width(target))
+    fitting = target.l2_bytes // 2 // max(4 * row * op.stride[0], 1)
+    work = CHUNK_MACS // max(ow * k * panel_width(target), 1)
     return max(1, min(oh, fitting, work))
 
 
@@ -169,6 +171,8 @@ def emit_fill(e: Emitter, target: Ptr, count: int) -> None:
 
 def emit_pixels(e: Emitter, frame: Frame, source: Ptr, target: Ptr, count: int) -> None:
     """`count` elements as float32, scaled and shifted by channel; the pattern of channels repeats every few vectors."""
+    if len(frame.scale) > MOST_SCALED:
+        raise CodegenError(f"normalisation: expected at most {MOST_SCALED} channels, got {len(frame.scale)}")
     period = lcm(frame.channels, e.lanes) if frame.scale else e.lanes
     patterns = [(_pattern(e, frame.scale, n), _pattern(e, frame.shift, n)) for n in range(period // e.lanes)]
 

@@ -126,7 +126,7 @@ def prefetch_pace(e: Emitter, panel: int, rows: Int) -> Int:
 
 
 def for_tiles(e: Emitter, first: Int, last: Int, tile: Callable[[int, Int], None], *, whole: bool) -> None:
-    """tile(rows, row) for rows first..last: full tiles, then tiles of 8, 4, 2 and 1 unless there are `whole` ones only."""
+    """tile(rows, row) for rows first..last: full tiles, then tiles of 8, 4, 2 and 1 unless all are `whole`."""
     full = tile_shape(e.target)[0]
     row = first + (last - first) // full * full
     with e.loop(row, start=first, step=full) as loop:

@@ -47,8 +47,6 @@ def lower_matmul(state: Lowering, group: Group) -> None:
     output = state.output(group.output)
     *outer, m, n = output.type.shape
     k, width = fixed(a.type.shape[-1], "inner size"), fixed(n, "column count")
-    if width == 0:
-        return
     panel = panel_width(state.target)
     plan = Product(
         product(outer),

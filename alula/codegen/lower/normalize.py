@@ -18,8 +18,6 @@ def lower_normalize(state: Lowering, group: Group) -> None:
     (x,), op = node.inputs, node.op
     assert isinstance(op, Normalize)
     source, output = state.contiguous(x), state.output(group.output)
-    if not op.scale:
-        return  # no channels, no elements
     shape = x.type.shape
     axes = 2 if len(shape) > 1 and isinstance(shape[-2], int) else 1
     rows, count = product(shape[:-axes]), fixed(product(shape[-axes:]), "line")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from llvmlite import ir
+
 from alula.codegen.groups import Group
-from alula.codegen.kernels.rows import columns, softmax_row
+from alula.codegen.kernels.rows import softmax_row
+from alula.codegen.lower.sharing import each_vector
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Cond, Emitter, Int, Ptr, Vec
 from alula.core.errors import CodegenError
 from alula.ir.types import fixed
 from alula.ops.outlook import OutlookAttention
+
+MOST_PLACES = 64  # of a window: their products are unrolled
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +41,17 @@ def lower_outlook(state: Lowering, group: Group) -> None:
     assert isinstance(op, OutlookAttention)
     if op.scale <= 0:
         raise CodegenError(f"outlook_attention {node.origin}: expected a scale > 0, got {op.scale}")
+    if op.kernel[0] * op.kernel[1] > MOST_PLACES:
+        raise CodegenError(
+            f"outlook_attention {node.origin}: expected windows of at most {MOST_PLACES} places, got {op.kernel}"
+        )
     logits, values = (state.contiguous(value) for value in node.inputs)
     output = state.output(node.output)
     batch, *size = output.type.shape
     h, w = (fixed(dim, "window count") for dim in logits.type.shape[1:3])
     height, width, channels = (fixed(dim, "outlook size") for dim in size)
     shape = Shape(op, (h, w), (height, width), channels)
+    state.scratch(channels + op.kernel[1] * shape.places)
     views = [logits, values, output]
     kernel = state.kernel("outlook", shape, views, lambda chunk: emit_outlook(chunk, shape))
     macs = op.macs([value.type for value in node.inputs], [node.output.type])
@@ -55,14 +65,10 @@ def emit_outlook(chunk: Chunk, shape: Shape) -> None:
     op, channels = shape.op, shape.channels
     batch, y = chunk.number // height, chunk.number % height
     row = out.at(chunk.number * (width * channels))
-    with e.loop(width) as loop:
-        for column, mask in columns(e, channels):
-            e.store(e.constant(0.0), row, loop.index * channels + column, mask)
     picture = values.at(batch * (height * width * channels))
-    nothing = e.stack(channels)
-    for column, mask in columns(e, channels):
-        e.store(e.constant(0.0), nothing, column, mask)
-    weights = e.stack(op.kernel[1] * shape.places + e.lanes)
+    nothing, weights = chunk.scratch, chunk.scratch.at(channels)
+    each_vector(e, width * channels, lambda column, mask: e.store(e.constant(0.0), row, column, mask))
+    each_vector(e, channels, lambda column, mask: e.store(e.constant(0.0), nothing, column, mask))
     for place_y in range(op.kernel[0]):
         above = y + (op.pad[0] - place_y)  # stride * the window's row, where that is a whole number
         window_y = above // op.stride[0]
@@ -95,9 +101,9 @@ def emit_window(e: Emitter, shape: Shape, logits: Ptr, places: list[Ptr], row: P
         for x in range(op.kernel[1]):
             target = weights.at(x * count)
             total = softmax_row(e, line.at(x * count), target, count, op.scale)
-            for column, mask in columns(e, count):
-                e.store(e.load(target, column, mask) * total, target, column, mask)
-        for column, mask in columns(e, depth):
+            scale_row(e, target, count, total)
+
+        def mix(column: Int, mask: ir.Value | None) -> None:
             channel = head.index * depth + column
             sums: list[Vec] = [e.constant(0.0)] * op.kernel[1]
             for place, pointer in enumerate(places):
@@ -109,6 +115,13 @@ def emit_window(e: Emitter, shape: Shape, logits: Ptr, places: list[Ptr], row: P
                 with e.when(_both(at >= 0, at < shape.size[1])):
                     spot = at * shape.channels + channel
                     e.store(e.load(row, spot, mask) + total, row, spot, mask)
+
+        each_vector(e, depth, mix)
+
+
+def scale_row(e: Emitter, row: Ptr, count: int, factor: Vec) -> None:
+    """row[count] *= factor."""
+    each_vector(e, count, lambda column, mask: e.store(e.load(row, column, mask) * factor, row, column, mask))
 
 
 def _both(*conditions: Cond) -> Cond:
