@@ -13,7 +13,7 @@ from alula.cli.report import write_json
 from bench.command import DONE, WORK_FAILED, Parser, command, machine, numbers, peak_gflops, words
 from bench.compare import Comparison, Effort, compare
 from bench.engines import ENGINES, check_installed
-from bench.report import figures, markdown, write_report
+from bench.report import brief, figures, markdown, write_report
 from bench.subject import Subject, named_subject
 
 PACKAGES = ("llvmlite", "numpy", "onnxruntime", "openvino", "torch")
@@ -27,7 +27,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--batches", default=[1, 8], type=numbers, metavar="N,N", help="(1,8)")
     parser.add_argument("--threads", default=[2], type=numbers, metavar="N,N", help="(2)")
     parser.add_argument("--engines", default=list(ENGINES), type=words(list(ENGINES)), help=f"({','.join(ENGINES)})")
-    parser.add_argument("--rounds", default=9, type=positive, metavar="N", help="turns of every engine (9)")
+    parser.add_argument("--rounds", default=7, type=positive, metavar="N", help="turns of every engine (7)")
     parser.add_argument("--iterations", default=8, type=positive, metavar="N", help="images timed in a turn (8)")
     parser.add_argument("--work", default=ROOT / "out" / "bench", type=Path, metavar="DIR", help="for model files")
     parser.add_argument("--output", default=ROOT / "docs" / "benchmarks", type=Path, metavar="DIR", help="for the page")
@@ -52,6 +52,7 @@ def main(given: Sequence[str]) -> int:
                 print(f"{subject.name}, batch {batch}, {threads} threads ...", file=sys.stderr)
                 engines = {engine: ENGINES[engine] for engine in options.engines}
                 results.append(compare(subject, engines, batch, threads, effort))
+                print(brief(results[-1]), file=sys.stderr)  # what is known, should the rest be interrupted
     peaks = found_machine["peak_f32_gflops"]  # measured again: others may have been busy the first time
     peaks.update({count: max(peak, peak_gflops(int(count))) for count, peak in peaks.items()})
     found = figures(results, macs, found_machine)

@@ -19,6 +19,12 @@ OURS = "alula"
 COLUMNS = ("batch", "threads", "engine", "ms", "ms an image", "images/s", "of peak", "cores", "Alula / engine", "error")
 
 
+def brief(result: Comparison) -> str:
+    """One line: every engine's milliseconds, or its error where it was refused."""
+    times = {name: f"{timing.median_s * 1e3:.1f} ms" for name, timing in result.timings.items()}
+    return ", ".join(f"{name} {times.get(name, f'refused: {found}')}" for name, found in result.agreements.items())
+
+
 def figures(results: Sequence[Comparison], macs: dict[str, int], machine: dict[str, Any]) -> dict[str, Any]:
     """Everything measured, ready for JSON; `macs` are a subject's multiply-adds for one image."""
     rows = [row for result in results for row in _rows(result, macs[result.subject], machine["peak_f32_gflops"])]

@@ -87,7 +87,7 @@ def flagship(checkpoint: Path | None, imagenet: Path | None, output: Path) -> bo
         ready = ready_model("volo_d2", checkpoint)
     millions = sum(parameter.numel() for parameter in ready.module.parameters()) / 1e6
     title(f"VOLO-D2: {ready.module.config.image_size} pixels, {millions:.1f} M parameters")
-    for note in ready.notes or [f"weights of {ready.provenance['weights']}"]:
+    for note in ready.notes or [str(ready.provenance["weights"])]:
         say("weights", note)
     path = output / "volo_d2.alula"
     with compiled(ready, path) as session:

@@ -39,6 +39,13 @@ class Code:
         found = self.module.globals.get(name)
         return found if isinstance(found, ir.Function) else None
 
+    def made(self, name: str) -> ir.Function:
+        """The function called `name`.  Raises KeyError where nobody made it."""
+        found = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
     def declare(
         self, name: str, result: ir.Type, parameters: Sequence[ir.Type], *, variadic: bool = False
     ) -> ir.Function:

@@ -12,6 +12,7 @@ from llvmlite import ir
 from alula.codegen.arena import Lifetime, plan_arena
 from alula.codegen.lowering import Lowering, Step, lower
 from alula.codegen.module import I8, I64, POINTER, VOID, Code
+from alula.codegen.pieces import piece_size
 from alula.codegen.spmd import declare_spmd, emit_spmd
 from alula.codegen.vector import ELEMENTS, Emitter, Int
 from alula.codegen.views import Buffer, Space, View
@@ -44,8 +45,13 @@ class Program:
     outputs: tuple[tuple[str, str], ...]
     constants: tuple[int, ...]  # numbers of the graph's constants, in the order of the pointer table
     arena_bytes: int
+    piece: int  # images of a batch that run at a time, and that the arena has to hold; 0: all
     scratch_bytes: int  # of one thread
     steps: tuple[StepInfo, ...]
+
+    def images_at_once(self, batch: int) -> int:
+        """How many images of a batch the arena has to hold."""
+        return min(batch, self.piece) if self.piece else batch
 
     def to_parts(self) -> dict[str, bytes]:
         """As named binary parts, for the object cache."""
@@ -79,7 +85,8 @@ def lower_for(graph: Graph, target: CpuTarget) -> Lowering:
 def assemble(state: Lowering) -> Program:
     """Machine code for the steps and the runtime."""
     offsets, arena_bytes = _arena(state)
-    emit_program(state, offsets)
+    piece = piece_size(state.graph, arena_bytes, state.target)
+    emit_program(state, offsets, piece)
     order = {value: number for number, value in enumerate(state.graph.constants())}
     ones = dict.fromkeys(state.graph.symbols, 1)
     steps = tuple(
@@ -88,10 +95,10 @@ def assemble(state: Lowering) -> Program:
     constants = tuple(order[value] for value in state.constants)
     inputs = tuple((value.name, str(value.type)) for value in state.graph.inputs)
     outputs = tuple((name, str(value.type)) for name, value in state.graph.outputs)
-    return Program(state.code.object(), inputs, outputs, constants, arena_bytes, state.scratch_bytes, steps)
+    return Program(state.code.object(), inputs, outputs, constants, arena_bytes, piece, state.scratch_bytes, steps)
 
 
-def emit_program(state: Lowering, offsets: Mapping[Buffer, int]) -> None:
+def emit_program(state: Lowering, offsets: Mapping[Buffer, int], piece: int) -> None:
     """Fills the module in: a thunk for each step, the program that runs them in turn, the runtime, the entry."""
     code, graph = state.code, state.graph
     spmd = declare_spmd(code)
@@ -106,7 +113,7 @@ def emit_program(state: Lowering, offsets: Mapping[Buffer, int]) -> None:
         stamp(number + 1)
     e.end()
     emit_spmd(spmd, lambda emitter, frame: _field(emitter, frame, POOL))
-    _emit_run(code)
+    _emit_run(state, piece)
 
 
 def _stamper(e: Emitter, frame: ir.Value, thread: ir.Value) -> Callable[[int], None]:
@@ -156,9 +163,7 @@ def _emit_thunk(state: Lowering, number: int, step: Step, offsets: Mapping[Buffe
     addresses = [_address(e, state.graph, frame, view, offsets) for view in step.operands]
     room = e.b.gep(_field(e, frame, SCRATCH), [(Int(e, thread) * state.scratch_bytes).value], source_etype=I8)
     sizes = [e.sizes[symbol].value for symbol in sorted(state.graph.symbols)]
-    kernel = state.code.get(step.kernel)
-    assert kernel is not None, "lowering made it"
-    e.b.call(kernel, [*addresses, *sizes, chunk, room])
+    e.b.call(state.code.made(step.kernel), [*addresses, *sizes, chunk, room])
     e.end()
     return function
 
@@ -176,22 +181,35 @@ def _address(e: Emitter, graph: Graph, frame: ir.Value, view: View, offsets: Map
     return e.b.gep(base, [e.dim(view.offset).value], source_etype=ELEMENTS[view.dtype])
 
 
-def _emit_run(code: Code) -> None:
-    """`alula_run(program, inputs, outputs, batch, threads)`.
+def _emit_run(state: Lowering, piece: int) -> None:
+    """`alula_run(program, inputs, outputs, batch, threads)`: the program on `piece` images of the batch at a time.
 
-    `program` points to {constants, arena, scratch, pool, stamps}; stamps may be null.
+    `program` points to {constants, arena, scratch, pool, stamps}; stamps may be null, or take those of every piece.
     """
+    code, graph = state.code, state.graph
     function = code.function("alula_run", VOID, [POINTER, POINTER, POINTER, I64, I64], exported=True)
     e = Emitter(code, function)
     program, inputs, outputs, batch, threads = function.args
     frame = e.stack(SIZES + 1, DType.I64).value
-    given = [_field(e, program, index) for index in (CONSTANTS, ARENA, SCRATCH, POOL, STAMPS)]
-    values = [*given, inputs, outputs, batch]
-    for index, value in enumerate(values):
-        e.b.store(value, e.b.gep(frame, [ir.Constant(I64, index)], source_etype=I64))
-    start = code.get("alula_start")
-    assert start is not None, "emit_spmd made it"
-    e.b.call(start, [frame, threads])
+    for index in (CONSTANTS, ARENA, SCRATCH, POOL):
+        e.b.store(_field(e, program, index), _slot(e, frame, index))
+    tables = [(inputs, [v.type for v in graph.inputs]), (outputs, [v.type for _, v in graph.outputs])]
+    moved = [e.stack(max(1, len(types)), DType.I64).value for _, types in tables]
+    stamps = _field(e, program, STAMPS)
+    watched = e.b.icmp_unsigned("!=", stamps, ir.Constant(POINTER, None))
+    total = Int(e, batch)
+    with e.loop(total if piece else 1, step=piece or 1) as loop:
+        for (table, types), copy in zip(tables, moved, strict=True):
+            for index, type in enumerate(types):
+                bytes = loop.index * _bytes_an_image(type.bytes)
+                e.b.store(e.b.gep(_field(e, table, index), [bytes.value], source_etype=I8), _slot(e, copy, index))
+        number = loop.index // (piece or 1) * (len(state.steps) + 1)
+        stamped = e.b.gep(stamps, [number.value], source_etype=I64)
+        images = (total - loop.index).min(piece) if piece else total
+        rest = (e.b.select(watched, stamped, stamps), *moved, images.value)
+        for index, value in zip((STAMPS, INPUTS, OUTPUTS, SIZES), rest, strict=True):
+            e.b.store(value, _slot(e, frame, index))
+        e.b.call(code.made("alula_start"), [frame, threads])
     e.end()
 
 
@@ -203,4 +221,8 @@ def _sizes(e: Emitter, graph: Graph, frame: ir.Value) -> dict[str, Int]:
 
 
 def _field(e: Emitter, structure: ir.Value, index: int) -> ir.Value:
-    return e.b.load(e.b.gep(structure, [ir.Constant(I64, index)], source_etype=I64), typ=POINTER)
+    return e.b.load(_slot(e, structure, index), typ=POINTER)
+
+
+def _slot(e: Emitter, structure: ir.Value, index: int) -> ir.Value:
+    return e.b.gep(structure, [ir.Constant(I64, index)], source_etype=I64)

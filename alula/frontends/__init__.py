@@ -1,0 +1,1 @@
+"""Foreign models to graphs, one package for each way they come."""

@@ -7,6 +7,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -18,23 +19,25 @@ from alula.core.errors import UsageError
 ALIGNMENT = 64
 EXPORTS = ("alula_run", "alula_pool_create", "alula_pool_destroy")
 
-_linker: llvm.LLJIT | None = None
 _linker_lock = threading.Lock()
 _library_numbers = itertools.count()
 
 
 def linked(object: bytes, names: Sequence[str]) -> llvm.ResourceTracker:
-    """The addresses of an object's functions, valid while the tracker lives.  One linker serves the process."""
-    global _linker
+    """The addresses of an object's functions, valid while the tracker lives."""
     with _linker_lock:
-        if _linker is None:
-            llvm.initialize_native_target()
-            llvm.initialize_native_asmprinter()
-            _linker = llvm.create_lljit_compiler()
         library = llvm.JITLibraryBuilder().add_object_img(object).add_current_process()
         for name in names:
             library.export_symbol(name)
-        return library.link(_linker, f"alula_{next(_library_numbers)}")
+        return library.link(_linker(), f"alula_{next(_library_numbers)}")
+
+
+@cache
+def _linker() -> llvm.LLJIT:
+    """The one linker of this process."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.create_lljit_compiler()
 
 
 class NativeProgram:
@@ -44,7 +47,7 @@ class NativeProgram:
         self._library = linked(program.object, EXPORTS)
         self._constants = [constants[number] for number in program.constants]
         self._table = _pointers(self._constants)
-        self._arena_bytes, self._threads = program.arena_bytes, threads
+        self._program, self._threads = program, threads
         self._scratch = aligned(program.scratch_bytes * threads)
         self._arena = aligned(0)
         self._lock = threading.Lock()
@@ -60,13 +63,15 @@ class NativeProgram:
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array], batch: int, stamps: Array | None = None) -> None:
         """Fill `outputs` from `inputs`: contiguous arrays of the program's types.  The GIL is released meanwhile.
 
-        `stamps` (i64, one more than there are steps) takes the processor's clock before, between and after the steps.
+        `stamps` (i64, for each piece of the batch one more than there are steps) takes the processor's clock before,
+        between and after the steps.
         """
         with self._lock:
             if not self._end.alive:
                 raise UsageError("session: expected an open one, got a closed one")
-            if self._arena.nbytes < self._arena_bytes * batch:
-                self._arena = aligned(self._arena_bytes * batch)
+            needed = self._program.arena_bytes * self._program.images_at_once(batch)
+            if self._arena.nbytes < needed:
+                self._arena = aligned(needed)
             memory = (
                 ctypes.addressof(self._table),
                 self._arena.ctypes.data,

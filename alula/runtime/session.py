@@ -59,6 +59,7 @@ class Session:
         self.inputs = tuple(Port.of(name, parse_type(text)) for name, text in program.inputs)
         self.outputs = tuple(Port.of(name, parse_type(text)) for name, text in program.outputs)
         self.steps: tuple[StepInfo, ...] = program.steps
+        self._images_at_once = program.images_at_once
         self.macs = sum(step.macs for step in program.steps)
         self.arena_bytes, self.scratch_bytes = program.arena_bytes, program.scratch_bytes
         self._native = NativeProgram(program, prepared.constants, self.threads)
@@ -73,12 +74,15 @@ class Session:
 
     def profile(self, *arrays: Array) -> NDArray[np.float64]:
         """Seconds that each of `steps` took in one run; they add up to the whole run."""
-        stamps = np.zeros(len(self.steps) + 1, np.int64)
+        batch = self._batch(arrays)
+        pieces = -(-batch // max(1, self._images_at_once(batch)))
+        stamps = np.zeros((pieces, len(self.steps) + 1), np.int64)
         started = time.perf_counter()
         self._run(arrays, stamps)
         elapsed = time.perf_counter() - started
-        ticks = np.diff(stamps)
-        return ticks * (elapsed / max(1, int(ticks.sum())))
+        ticks = np.diff(stamps).sum(axis=0)
+        seconds: NDArray[np.float64] = ticks * (elapsed / max(1, int(ticks.sum())))
+        return seconds
 
     def _run(self, arrays: tuple[Array, ...], stamps: Array | None) -> tuple[Array, ...]:
         if len(arrays) != len(self.inputs):

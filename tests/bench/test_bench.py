@@ -15,7 +15,7 @@ from bench.__main__ import arguments, main
 from bench.compare import Comparison, Effort, compare
 from bench.engines import ENGINES, Engine, check_installed
 from bench.measure import LARGEST_ERROR, Agreement, Timing, agreement, interleaved, ratios
-from bench.report import figures, markdown, write_report
+from bench.report import brief, figures, markdown, write_report
 from bench.subject import Subject
 from bench.worker import Turn
 
@@ -155,7 +155,7 @@ def test_onnx_has_the_same_weights_and_any_batch(toy: Subject) -> None:
 
 
 @pytest.fixture
-def found() -> dict[str, object]:
+def result() -> Comparison:
     result = Comparison("toy", batch=4, threads=2)
     result.agreements.update(
         {"alula": Agreement(1e-7, True), "torch": Agreement(0.0, True), "openvino": Agreement(float("inf"), False)}
@@ -166,7 +166,17 @@ def found() -> dict[str, object]:
             "torch": Timing(np.array([[0.008], [0.004], [0.004]]), 1.5),
         }
     )
+    return result
+
+
+@pytest.fixture
+def found(result: Comparison) -> dict[str, object]:
     return figures([result], {"toy": 1_000_000}, MACHINE)
+
+
+def test_brief_says_who_was_refused(result: Comparison) -> None:
+    refused = "refused: relative error inf, arg-max different"
+    assert brief(result) == f"alula 2.0 ms, torch 4.0 ms, openvino {refused}"
 
 
 def test_report_has_every_engine(found: dict[str, object]) -> None:

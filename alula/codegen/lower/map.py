@@ -45,7 +45,8 @@ def map_step(state: Lowering, terms: tuple[Term, ...], views: Sequence[View], ou
     """One step that writes terms of the views' elements to `output`."""
     wide = [view.broadcast(output.type.shape) for view in views]
     shape, steps = collapse(output.type.shape, output.strides, *(view.strides for view in wide))
-    if not shape or steps[-1][0] != 1:  # vectors are written: rows of one element where these are not contiguous
+    if not shape or steps[-1][0] != 1 or not all(isinstance(step, int) for step in steps[-1]):
+        # No vectors here: rows of one element each.
         shape, steps = (*shape, 1), [*steps, (0,) * (1 + len(wide))]
     flat = [
         replace(view, type=view.type.reshaped(*shape), strides=tuple(step[n] for step in steps))

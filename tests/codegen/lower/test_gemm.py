@@ -47,8 +47,10 @@ def test_inner_sizes(target, compiled):
         checked(compiled, target, [(3, k, 20, True)])
 
 
-def test_no_rows(target, compiled):
-    checked(compiled, target, [(0, 4, 5, True)])
+def test_no_rows_need_no_step(target, compiled):
+    result = run(compiled(linear(target, 0, 4, 5), target))
+    assert result.outputs[0].shape == (5, 0, 5)
+    assert result.compiled.labels == []
 
 
 def test_rows_beyond_one_block_of_the_cache(target, compiled):

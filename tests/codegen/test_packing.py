@@ -1,0 +1,53 @@
+"""Weights in panels: the layout, ties, repacking for another target."""
+
+import numpy as np
+import pytest
+
+from alula.codegen.packing import pack_weights, panels, plain_groups
+from alula.core.target import AVX2, AVX512
+from alula.ir.graph import Graph
+from alula.ops.conv import Conv2d
+from alula.ops.matmul import Linear
+from alula.ops.reference import run_reference
+from tests.codegen.harness import N, f32, random_array
+
+
+def two_layers():
+    """A conv2d of two groups and two linears that share a weight."""
+    graph = Graph("layers", {"N": (1, 8)})
+    picture, tokens = graph.input("p", f32(N, 4, 5, 6)), graph.input("t", f32(N, 20))
+    graph.output("c", graph.add(Conv2d(groups=2), picture, graph.constant(random_array(f32(10, 2, 3, 3), 1))))
+    tied = graph.constant(random_array(f32(20, 20), 1))
+    graph.output("l", graph.add(Linear(), graph.add(Linear(), tokens, tied), tied))
+    return graph
+
+
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 32])
+def test_column_n_of_a_panel_is_row_n_of_the_weight(n):
+    weight = random_array(f32(n, 7), 1)
+    packed = panels(weight, 16)
+    assert packed.shape == (-(-n // 16), 7, 16)
+    for row in range(n):
+        assert np.array_equal(packed[row // 16, :, row % 16], weight[row])
+    assert not packed.transpose(0, 2, 1).reshape(-1, 7)[n:].any()
+    assert np.array_equal(plain_groups(Linear(n, 16), packed)[0], weight)
+
+
+def test_packing_changes_no_result_and_keeps_ties(target):
+    graph, packed = two_layers(), two_layers()
+    pack_weights(packed, target)
+    inputs = [random_array(value.type, 3, n) for n, value in enumerate(graph.inputs)]
+    for ours, exact in zip(run_reference(packed, inputs), run_reference(graph, inputs), strict=True):
+        assert np.array_equal(ours, exact)
+    assert len(packed.constants()) == 2
+    assert [node.op.panel for node in packed.nodes] == [2 * target.lanes()] * 3
+
+
+def test_repacking_for_another_target_is_packing_for_it():
+    direct, moved = two_layers(), two_layers()
+    pack_weights(direct, AVX2)
+    pack_weights(moved, AVX512)
+    pack_weights(moved, AVX2)
+    assert str(moved) == str(direct)
+    for ours, exact in zip(moved.constants(), direct.constants(), strict=True):
+        assert ours.data.tobytes() == exact.data.tobytes()

@@ -1,0 +1,111 @@
+"""The native runtime: pools that come and go, many small steps, forks, more threads than cores, pools side by side."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alula.core.target import AVX2
+from alula.ops.elementwise import Neg
+from alula.ops.softmax import Softmax
+from tests.codegen.harness import N, f32, graph_of, random_array
+
+pytestmark = pytest.mark.isa("avx2")
+STEPS = 200
+
+
+@pytest.fixture
+def many_steps(compiled):
+    """A program of 200 tiny steps, none of which can be merged with the next."""
+    program = compiled(graph_of(Softmax(1), f32(N, 5), chain=[Softmax(1)] * (STEPS - 1)), AVX2, threads=8)
+    assert program.labels == ["softmax"] * STEPS
+    return program
+
+
+def test_every_thread_count_gives_the_same_bits_time_after_time(many_steps):
+    x = random_array(f32(N, 5), 64)
+    (expected,) = many_steps(x, threads=1)
+    for _ in range(5):
+        for threads in (2, 3, 8):
+            assert many_steps(x, threads=threads)[0].tobytes() == expected.tobytes()
+
+
+def test_workers_that_sleep_are_woken(many_steps):
+    x = random_array(f32(N, 5), 64)
+    (expected,) = many_steps(x, threads=1)
+    for _ in range(3):
+        time.sleep(0.02)  # far longer than they spin
+        assert many_steps(x)[0].tobytes() == expected.tobytes()
+
+
+def test_more_threads_than_the_pool_has_are_as_many_as_it_has(compiled):
+    program = compiled(graph_of(Neg(), f32(N, 20000)), AVX2, threads=2)
+    x = random_array(f32(N, 20000), 2)
+    assert np.array_equal(program(x, threads=100)[0], -x)
+
+
+def test_pools_of_any_size_come_and_go(compiled):
+    program = compiled(graph_of(Neg(), f32(N, 3)), AVX2)
+    before = threading_count()
+    for threads in [0, 1, 2, 3, 8] * 20:
+        program.destroy(program.create(threads))
+    assert threading_count() == before
+
+
+def test_a_pool_has_the_threads_it_was_asked_for(compiled):
+    program = compiled(graph_of(Neg(), f32(N, 3)), AVX2)
+    before = threading_count()
+    pool = program.create(5)
+    assert threading_count() == before + 4  # the caller is the fifth
+    program.destroy(pool)
+    assert threading_count() == before
+
+
+def test_a_forked_child_has_threads_of_its_own(many_steps):
+    x = random_array(f32(N, 5), 64)
+    (expected,) = many_steps(x)
+    child = os.fork()
+    if child == 0:
+        right = all(many_steps(x)[0].tobytes() == expected.tobytes() for _ in range(3))
+        many_steps.close()
+        os._exit(0 if right else 1)
+    assert exit_status(child, seconds=30) == 0
+    assert many_steps(x)[0].tobytes() == expected.tobytes()
+
+
+def test_two_pools_run_side_by_side(compiled):
+    programs = [compiled(graph_of(Softmax(1), f32(N, width), chain=[Softmax(1)] * 20), AVX2) for width in (5, 19)]
+    inputs = [random_array(program.graph.inputs[0].type, 33) for program in programs]
+    expected = [program(x, threads=1)[0].tobytes() for program, x in zip(programs, inputs, strict=True)]
+    wrong = []
+
+    def work(number):
+        wrong.extend(number for _ in range(60) if programs[number](inputs[number])[0].tobytes() != expected[number])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def threading_count():
+    """Threads of this process that the kernel knows of."""
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def exit_status(child, seconds):
+    """How a child ended; it is killed where it does not."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return "it hung"
