@@ -194,5 +194,3 @@ def emit_pixels(e: Emitter, frame: Frame, source: Ptr, target: Ptr, count: int) 
 def _pattern(e: Emitter, values: tuple[float, ...], part: int) -> Vec:
     lanes = [values[(part * e.lanes + lane) % len(values)] if values else 0.0 for lane in range(e.lanes)]
     return e.constants(np.array(lanes, np.float32))
-
-
