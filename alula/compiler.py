@@ -17,9 +17,10 @@ from alula.core.target import CpuTarget, target_named
 from alula.ir.graph import Graph
 from alula.passes.attach_preprocess import attach_preprocess
 from alula.passes.pipeline import optimise
+from alula.quant.float16 import store_float16
 from alula.runtime.host import native_target
 
-PRECISIONS = ("force_float32",)
+PRECISIONS = ("force_float32", "force_float16")
 NATIVE = "native"  # the target of the machine that builds
 
 
@@ -72,11 +73,13 @@ def build(graph: Graph, config: BuildConfig | None = None, calibration: Iterable
         preprocess = replace(preprocess, folded=preprocess.folded and config.fold_normalisation)
         graph = attach_preprocess(graph, preprocess)
     batch_range = _batches(graph, config)
-    return Model(_final(graph, target), _meta(graph, config, target, preprocess, batch_range))
+    return Model(_final(graph, config.precision, target), _meta(graph, config, target, preprocess, batch_range))
 
 
-def _final(graph: Graph, target: CpuTarget) -> Graph:
+def _final(graph: Graph, precision: str, target: CpuTarget) -> Graph:
     final = optimise(graph)
+    if precision == "force_float16":
+        store_float16(final)
     pack_weights(final, target)
     return final
 

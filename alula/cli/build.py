@@ -29,7 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("model", type=Path, metavar="MODEL.pt2", help="exported program, as `alula export` writes it")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="M.alula", help="model file to write")
-    parser.add_argument("--precision", default="force_float32", metavar="P", help="precision mode (force_float32)")
+    parser.add_argument(
+        "--precision", default="force_float32", metavar="P", help="force_float32 (default) or force_float16"
+    )
     parser.add_argument(
         "--shape-mutable", type=truth, default=True, metavar="true|false", help="serve every batch (true)"
     )

@@ -29,7 +29,7 @@ WARM_UP_S = 0.5
 SEED = 0
 CHUNK = 1 << 16
 DRAWN_MEAN, DRAWN_STD = 127.5, 73.9  # of the whole numbers 0 to 255
-PEAK_DTYPE = {"force_float32": "f32"}  # precision -> what its multiply-adds are done in
+PEAK_DTYPE = {"force_float32": "f32", "force_float16": "f32"}  # precision -> what its multiply-adds are done in
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

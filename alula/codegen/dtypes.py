@@ -10,11 +10,13 @@ from alula.ir.graph import Graph, Node
 from alula.ir.op import Op
 from alula.ops.conv import Conv2d
 from alula.ops.elementwise import Cast, Normalize
+from alula.ops.matmul import Linear
 from alula.ops.shape import Concat, Expand, Pad, Reshape, Slice, Transpose
 from alula.ops.unfold import Unfold
 
 MOVERS: tuple[type[Op], ...] = (Reshape, Transpose, Slice, Expand, Concat, Pad, Unfold)
 TAKE_BYTES: tuple[type[Op], ...] = (Conv2d, Normalize)
+WEIGHTED: tuple[type[Op], ...] = (Conv2d, Linear)
 CASTS = (DType.F32, DType.U8, DType.I8, DType.I32, DType.BOOL)  # to float32 and from it
 
 
@@ -27,6 +29,8 @@ def check_dtypes(graph: Graph) -> None:
             _check_cast(node, node.op)
             continue
         first, *others = (value.type for value in (*node.inputs, *node.outputs))
+        if isinstance(node.op, WEIGHTED) and others[0].dtype is DType.F16:
+            others = others[1:]  # a weight that the kernel widens
         _check(node, first.dtype, (DType.F32, DType.U8) if isinstance(node.op, TAKE_BYTES) else (DType.F32,))
         for type in others:
             _check(node, type.dtype, (DType.F32,))

@@ -14,16 +14,17 @@ from alula.core.errors import ShapeError
 from alula.ir.op import Op, register
 from alula.ir.types import TensorType, fixed
 from alula.ops.checks import FLOATS, check_dtype, check_same_dtype, check_shape
-from alula.ops.matmul import check_panel, unpacked
+from alula.ops.matmul import check_panel, check_weight, unpacked
 from alula.ops.windows import Pad, Pair, padded, window_counts, windows
 
 
 @register
 @dataclass(frozen=True, slots=True)
 class Conv2d(Op):
-    """Cross-correlation, zero padding.  x[n,h,w,c], w[o,kh,kw,c/groups], bias[o] or none -> [n,oh,ow,o], dtype of w.
+    """Cross-correlation, zero padding.  x[n,h,w,c], w[o,kh,kw,c/groups], bias[o] or none -> [n,oh,ow,o], one dtype.
 
-    With scale[c] and shift[c] (both or none; x may then be u8) the input is x*scale + shift before it is padded.
+    With scale[c] and shift[c] (both or none; x may then be u8, the rest f32) the input is x*scale + shift before it is
+    padded.  A weight of f16 goes with f32 too: stored in half the bytes, exact when it is widened.
     With panel > 0 the weight is packed, w[groups,ceil((o/groups)/panel),kh*kw*c/groups,panel], and features = o and
     kernel = (kh, kw) are given.  Computed in float64 and rounded once.  Raises ShapeError for what does not fit.
     """
@@ -52,13 +53,15 @@ class Conv2d(Op):
             raise ShapeError(f"expected groups that divide the {o} features, got {self.groups}")
         oh, ow = window_counts(h, width, kernel, self.stride, self.pad, self.dilation)
         check_shape("bias", bias, o)
-        return TensorType(w.dtype, (n, oh, ow, o))
+        return TensorType(_result(x.dtype, w.dtype), (n, oh, ow, o))
 
     def _check_dtypes(self, x: TensorType, w: TensorType, bias: TensorType | None) -> None:
         check_dtype(w, FLOATS)
-        check_same_dtype(w, bias)
+        result = x.cast(_result(x.dtype, w.dtype))
+        check_same_dtype(result, bias)
         if not (self.scale and x.dtype is DType.U8):
-            check_same_dtype(w, x)
+            check_same_dtype(result, x)
+            check_weight(x, w)
 
     def _weight(self, w: TensorType, c: int) -> tuple[int, Pair]:
         """Features and kernel, once the weight's shape is what they and `c` channels a group ask for."""
@@ -83,7 +86,7 @@ class Conv2d(Op):
             a = columns.reshape(groups, n * oh * ow, kh * kw * (c // groups))
             b = plain.reshape(groups, plain.shape[0] // groups, a.shape[2])
             y = (a @ b.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(n, oh, ow, plain.shape[0])
-            return (y if bias is None else y + bias).astype(w.dtype)
+            return (y if bias is None else y + bias).astype(_result(DType.of(x), DType.of(w)).numpy)
 
     def _plain(self, w: Array) -> Array:
         if not self.panel:
@@ -96,3 +99,8 @@ class Conv2d(Op):
     def macs(self, types: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         w = types[1].shape
         return outputs[0].elements * (w[2] if self.panel else w[1] * w[2] * w[3])
+
+
+def _result(x: DType, w: DType) -> DType:
+    """The dtype of sums: the weight's, but f32 where only the weight is f16."""
+    return DType.F32 if w is DType.F16 and x is not DType.F16 else w

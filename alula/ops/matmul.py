@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from alula.core.dims import Dim
-from alula.core.dtype import Array
+from alula.core.dtype import Array, DType
 from alula.core.errors import ShapeError
 from alula.ir.op import Op, register
 from alula.ir.types import TensorType
@@ -21,6 +21,7 @@ from alula.ops.checks import FLOATS, broadcast, check_dtype, check_rank, check_s
 class Linear(Op):
     """x w^T + bias.  x[...,k], w[n,k], bias[n] or none -> [...,n]; one float dtype; computed in float64, rounded once.
 
+    A weight of f16 goes with f32 too: stored in half the bytes, exact when it is widened.
     With panel > 0 the weight is packed, w[ceil(n/panel),k,panel]: row i of the plain one is w[i//panel,:,i%panel], the
     rest is zero, and features is n.  Raises ShapeError for operands that do not fit.
     """
@@ -31,7 +32,8 @@ class Linear(Op):
 
     def infer(self, x: TensorType, w: TensorType, bias: TensorType | None = None) -> TensorType:
         check_dtype(x, FLOATS)
-        check_same_dtype(x, w, bias)
+        check_same_dtype(x, bias)
+        check_weight(x, w)
         check_rank(x, 1)
         check_panel(self.features, self.panel)
         k, n = x.shape[-1], self.features
@@ -77,6 +79,12 @@ class Matmul(Op):
 
     def macs(self, types: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         return outputs[0].elements * types[0].shape[-1]
+
+
+def check_weight(x: TensorType, w: TensorType) -> None:
+    """The weight has the dtype of x, or is f16 where x is f32."""
+    if (x.dtype, w.dtype) != (DType.F32, DType.F16):
+        check_same_dtype(x, w)
 
 
 def check_panel(features: int, panel: int) -> None:

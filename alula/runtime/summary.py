@@ -8,7 +8,7 @@ from typing import Any
 from alula.artifact.model import ModelFile
 from alula.artifact.reader import read_model
 from alula.codegen.program import Program, StepInfo
-from alula.ir.graph import Graph
+from alula.ir.graph import Graph, Node
 from alula.ir.parser import parse_type
 from alula.runtime.programs import prepare, target_here
 from alula.runtime.session import Port
@@ -69,7 +69,14 @@ def _bytes(path: Path, file: ModelFile, program: Program) -> dict[str, int]:
 
 
 def _ops(graph: Graph) -> list[dict[str, Any]]:
-    """Name, precision and origin of every op, in the order of the graph."""
-    return [
-        {"op": node.op.name, "dtype": node.outputs[0].type.dtype.value, "origin": node.origin} for node in graph.nodes
-    ]
+    """Name, precision and origin of every op, in the order of the graph; `weight` where it is stored in another one."""
+    return [{"op": node.op.name, "dtype": _dtype(node), **_stored(node), "origin": node.origin} for node in graph.nodes]
+
+
+def _dtype(node: Node) -> str:
+    return node.outputs[0].type.dtype.value
+
+
+def _stored(node: Node) -> dict[str, str]:
+    weights = [value.type.dtype.value for value in node.inputs if value.is_constant]
+    return {"weight": weights[0]} if weights and weights[0] != _dtype(node) else {}

@@ -81,6 +81,7 @@ def test_normalised_input_is_padded_with_zeros_afterwards(dtype: type) -> None:
 
 def test_inferred_types() -> None:
     assert infer(Conv2d(), "f32[N,9,8,4]", "f32[5,3,2,4]") == "f32[N,7,7,5]"
+    assert infer(Conv2d(), "f32[1,8,8,4]", "f16[5,3,3,4]", "f32[5]") == "f32[1,6,6,5]"
     assert infer(Conv2d(stride=(2, 2)), "f16[1,H,8,4]", "f16[5,3,3,4]", "f16[5]") == "f16[1,((H+1)//2)+-1,3,5]"
     assert infer(Conv2d(groups=4), "f32[0,3,3,4]", "f32[8,1,1,1]") == "f32[0,3,3,8]"
     assert infer(Conv2d(scale=(1.0,), shift=(0.0,)), "u8[N,3,3,1]", "f32[8,1,1,1]") == "f32[N,3,3,8]"

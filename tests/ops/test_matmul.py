@@ -58,6 +58,7 @@ def test_matmul_against_pytorch(a: tuple[int, ...], b: tuple[int, ...]) -> None:
 def test_inferred_types() -> None:
     assert infer(Linear(), "f32[N,5]", "f32[7,5]") == "f32[N,7]"
     assert infer(Linear(), "bf16[5]", "bf16[7,5]", "bf16[7]") == "bf16[7]"
+    assert infer(Linear(), "f32[2,5]", "f16[7,5]", "f32[7]") == "f32[2,7]"
     assert infer(Linear(7, 4), "f32[N,2,5]", "f32[2,5,4]", "f32[7]") == "f32[N,2,7]"
     assert infer(Matmul(), "f32[N,1,3,4]", "f32[6,4,5]") == "f32[N,6,3,5]"
 
@@ -76,7 +77,9 @@ def test_refusals() -> None:
     assert refusal(Linear(), "f32[2,5]", "f32[7,4]") == "expected w[7,5], got f32[7,4]"
     assert refusal(Linear(), "f32[2,5]", "f32[7,5]", "f32[6]") == "expected bias[7], got f32[6]"
     assert refusal(Linear(), "f32[2,5]", "f32[7,5]", "f32[1,7]") == "expected bias[7], got f32[1,7]"
-    assert refusal(Linear(), "f32[2,5]", "f16[7,5]") == "expected f32, got f16[7,5]"
+    assert refusal(Linear(), "f32[2,5]", "f64[7,5]") == "expected f32, got f64[7,5]"
+    assert refusal(Linear(), "f16[2,5]", "f32[7,5]") == "expected f16, got f32[7,5]"
+    assert refusal(Linear(), "f32[2,5]", "f16[7,5]", "f16[7]") == "expected f32, got f16[7]"
     assert refusal(Linear(), "f32[]", "f32[7,5]") == "expected rank 1 or more, got f32[]"
     assert refusal(Linear(), "f32[2,5]", "f32[1,7,5]") == "expected rank 2 (n,k), got f32[1,7,5]"
     assert "got i8[2,5]" in refusal(Linear(), "i8[2,5]", "i8[7,5]")

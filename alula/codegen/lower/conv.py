@@ -10,7 +10,7 @@ import numpy as np
 from alula.codegen.groups import Group
 from alula.codegen.kernels.elementwise import as_f32
 from alula.codegen.kernels.tile import Stretches, Tile, panel_width, tile_f32, tile_shape
-from alula.codegen.lower.gemm import Panels, emit_epilogue, epilogue, for_tiles
+from alula.codegen.lower.gemm import Panels, emit_epilogue, epilogue, for_tiles, widened, widening_room
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.codegen.views import View
@@ -71,6 +71,7 @@ def lower_conv(state: Lowering, group: Group) -> None:
     rows = rows_a_chunk(state.target, op, size[1] * c, oh, ow, op.kernel[0] * op.kernel[1] * c // op.groups)
     window = Window(size, c, (oh, ow), op.kernel, op.stride, op.dilation, op.groups, rows, panels)
     views = [picture, state.contiguous(weight), output, *builder.views]
+    widening_room(state, views[1], window.k)
     kernel = state.kernel("conv2d", window, views, lambda chunk: emit_conv(chunk, window))
     label = "+".join(["conv2d", *(other.op.name for other in group.nodes[1:])])
     macs = op.macs([value.type for value in node.inputs], [node.output.type])
@@ -94,7 +95,7 @@ def emit_conv(chunk: Chunk, window: Window) -> None:
     batch, first = block // blocks, block % blocks * window.rows
     group, panel = part // panels.count, part % panels.count
     picture = x.at(batch * (height * width * window.channels) + group * (window.channels // window.groups))
-    weights = w.at(part * (window.k * panels.panel))
+    weights = widened(chunk, w.at(part * (window.k * panels.panel)), window.k * panels.panel)
     length, stretches = window.stretches()
     lda = window.stride[1] * window.channels
     full, vectors = tile_shape(e.target)

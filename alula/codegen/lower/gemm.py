@@ -14,7 +14,9 @@ from alula.codegen.kernels.tile import Stretches, Tile, panel_width, tile_f32, t
 from alula.codegen.lower.builder import Builder
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
+from alula.codegen.views import View
 from alula.core.dims import known_multiple
+from alula.core.dtype import DType
 from alula.core.target import CpuTarget
 from alula.ir.graph import Value
 from alula.ir.types import fixed
@@ -71,6 +73,7 @@ def lower_linear(state: Lowering, group: Group) -> None:
     panels = Panels(n, n, panel_width(state.target), builder.expression(shape))
     gemm = Gemm(k, lda, row_block(state.target, k), known_multiple(rows, tile_shape(state.target)[0]), panels)
     views = [source, state.contiguous(weight), output, *builder.views]
+    widening_room(state, views[1], k)
     kernel = state.kernel("linear", (gemm, rows), views, lambda chunk: emit_gemm(chunk, gemm, chunk.e.dim(rows)))
     label = "+".join(["linear", *(other.op.name for other in group.nodes[1:])])
     macs = node.op.macs([value.type for value in node.inputs], [node.output.type])
@@ -105,18 +108,35 @@ def emit_gemm(chunk: Chunk, gemm: Gemm, rows: Int) -> None:
     block, panel = chunk.number // panels.count, chunk.number % panels.count
     first = block * gemm.block
     last = e.select(block + 1 < blocks(rows, gemm.block), first + gemm.block, rows)
-    weights = b.at(panel * (gemm.k * panels.panel))
+    packed = b.at(panel * (gemm.k * panels.panel))
+    weights = widened(chunk, packed, gemm.k * panels.panel)
     vectors = tile_shape(e.target)[1]
     room = e.stack(tile_shape(e.target)[0] * panels.panel)
-    ahead, pace = weights.at(gemm.k * panels.panel), prefetch_pace(e, panels.panel, last - first)
+    ahead, pace = packed.at(gemm.k * panels.panel), prefetch_pace(e, panels.panel, last - first)
 
     def tile(count: int, row: Int) -> None:
         function = tile_f32(e.code, Tile(count, vectors, gemm.lda, panels.panel, panels.panel, early=True))
-        early = ahead.at((row - first) // tile_shape(e.target)[0] * pace * gemm.k)
+        early = ahead.cast(DType.F32).at((row - first) // tile_shape(e.target)[0] * pace * gemm.k)
         e.call(function, a.at(row * gemm.lda), weights, room, gemm.k, *Stretches().arguments, early, pace)
         emit_epilogue(e, panels, count, row, panel * panels.panel, e.int(0), room, c, extra)
 
     for_tiles(e, first, last, tile, whole=gemm.whole)
+
+
+def widened(chunk: Chunk, weights: Ptr, count: int) -> Ptr:
+    """The weights as float32: where they lie, or from float16 into the thread's room, once for all rows of a chunk."""
+    e = chunk.e
+    if weights.dtype is DType.F32:
+        return weights
+    with e.loop(count, step=e.lanes) as loop:
+        e.store(e.convert(e.load(weights, loop.index), "fpext", DType.F32), chunk.scratch, loop.index)
+    return chunk.scratch
+
+
+def widening_room(state: Lowering, weight: View, k: int) -> None:
+    """Makes room for `widened` weights of one panel."""
+    if weight.dtype is not DType.F32:
+        state.scratch(k * panel_width(state.target))
 
 
 def prefetch_pace(e: Emitter, panel: int, rows: Int) -> Int:
