@@ -32,7 +32,7 @@ ROUNDS = {1: 15, 8: 4}  # batch -> timed runs of each side
 CHECKED_BATCH = 8
 EVALUATED_BATCH = 32
 SETTLE_S = 0.03  # between runs: a thread pool that still spins after its run would slow the other side's
-PEAK_TRIES = 10  # the best counts: whatever else runs only lowers it
+PEAK_TRIES = 3  # the best counts: whatever else runs only lowers it
 TOLERANCE = 5e-6  # of the largest score; PyTorch itself is at 5e-7 of float64
 console = Console(highlight=False)
 

@@ -18,8 +18,8 @@ from alula.core.errors import CodegenError
 from alula.core.target import TARGETS, CpuTarget
 from alula.runtime.native import aligned, linked
 
-PEAK_TURNS = 200_000
-PEAK_ROUNDS = 5
+PEAK_TURNS = 2_000_000
+PEAK_ROUNDS = 20
 PEAK_BYTES = 32 * 64
 
 
@@ -59,7 +59,7 @@ def default_threads() -> tuple[int, str]:
 
 
 def measure_peak(target: CpuTarget, dtype: str, threads: int = 1) -> float:
-    """GFLOP/s of multiply-adds between registers on `threads` threads together; the best of a few rounds."""
+    """GFLOP/s of multiply-adds between registers on `threads` threads together; the best of several rounds."""
     if dtype != "f32":
         raise CodegenError(f"peak: expected f32, got {dtype}")
     code = Code(target)

@@ -4,9 +4,9 @@ import pytest
 
 from alula.frontends.torch.origin import module_path, origin_of, root_class
 
-OWN = '  File "/home/someone/models/volo.py", line 93, in forward\n    values = self.unfold(x)\n'
+OWN = '  File "/srv/someone/models/volo.py", line 93, in forward\n    values = self.unfold(x)\n'
 LIBRARY = '  File "/x/site-packages/torch/nn/modules/fold.py", line 324, in forward\n    return F.unfold(\n'
-CALLER = '  File "/home/someone/main.py", line 7, in <module>\n    main()\n'
+CALLER = '  File "/srv/someone/main.py", line 7, in <module>\n    main()\n'
 STACK = {"L__self__": ("", "models.volo.Volo"), "L__self__network.0": ("network.0", "models.volo.Block")}
 
 
