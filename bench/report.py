@@ -16,6 +16,7 @@ from bench.engines import ENGINES
 from bench.measure import ratios
 
 OURS = "alula"
+LEAST_SHARE = 0.75  # of the threads, that some engine has to have had for its setting to count as undisturbed
 COLUMNS = ("batch", "threads", "engine", "ms", "ms an image", "images/s", "of peak", "cores", "Alula / engine", "error")
 
 
@@ -79,7 +80,8 @@ def markdown(found: dict[str, Any], plot: str | None = None) -> str:
     ]
     for model in dict.fromkeys(row["model"] for row in found["results"]):
         lines += [f"## {model}", "", _line(COLUMNS), _line(["---"] * len(COLUMNS))]
-        lines += [_line(_cells(row)) for row in found["results"] if row["model"] == model] + [""]
+        rows = [row for row in found["results"] if row["model"] == model]
+        lines += [_line(_cells(row)) for row in rows] + [""] + disturbed(rows)
     if plot:
         lines += [f"![milliseconds an image]({plot})", ""]
     lines += [
@@ -92,6 +94,22 @@ def markdown(found: dict[str, Any], plot: str | None = None) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def disturbed(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A warning for each setting in which no engine had its threads' worth of processor: ratios there mean nothing."""
+    shares: dict[tuple[int, int], list[float]] = {}
+    for row in rows:
+        if not row["refused"]:
+            shares.setdefault((row["batch"], row["threads"]), []).append(row["busy_cores"] / row["threads"])
+    lines = [
+        f"**Batch {batch}, {threads} threads: disturbed.** No engine had more than {max(found):.0%} of the "
+        "processor that it asked for, so other work was running: "
+        "neither times nor ratios of these rows are to be relied on."
+        for (batch, threads), found in shares.items()
+        if max(found) < LEAST_SHARE
+    ]
+    return [part for line in lines for part in (line, "")]
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

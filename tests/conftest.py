@@ -2,10 +2,16 @@
 
 import difflib
 import os
+import signal
 
 # Before anything imports NumPy or torch: each worker of xdist has one core to itself.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
+
+# A shell ignores Ctrl-C in what it starts in the background, and what is ignored is inherited: the programs that the
+# tests interrupt would never know.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from collections.abc import Callable, Iterator
 from functools import cache

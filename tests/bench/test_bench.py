@@ -192,6 +192,17 @@ def test_report_has_every_engine(found: dict[str, object]) -> None:
     assert "| 4 | 2 | OpenVINO f32 | refused: wrong answer | - | - | - | - | - | - |" in lines
 
 
+def test_a_setting_without_its_processors_is_said_to_be_disturbed(result: Comparison) -> None:
+    def page() -> str:
+        return markdown(figures([result], {"toy": 1_000_000}, MACHINE))
+
+    seconds = result.timings["alula"].seconds
+    result.timings.update(alula=Timing(seconds, 0.8), torch=Timing(seconds, 1.4))
+    assert "**Batch 4, 2 threads: disturbed.** No engine had more than 70% of" in page()
+    result.timings.update(torch=Timing(seconds, 1.6))  # one that merely waits proves nothing: another had its threads
+    assert "disturbed" not in page()
+
+
 def test_report_is_written(found: dict[str, object], tmp_path: Path) -> None:
     written = write_report(found, tmp_path / "new")
     assert json.loads((tmp_path / "new" / "engines.json").read_text()) == found
