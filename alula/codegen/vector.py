@@ -414,6 +414,11 @@ class Emitter:
         slot.type = POINTER  # opaque, as all our pointers are
         return Ptr(self, slot, dtype)
 
+    def keep_order(self) -> None:
+        """No load or store moves from one side of this place to the other."""
+        fence = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", side_effect=True)
+        self.b.call(fence, [])
+
     def prefetch(self, ptr: Ptr, index: Index, locality: Whole = 2) -> None:
         """Ask for the cache line of an element; locality 3 is level 1, 2 is level 2."""
         function = self.code.declare("llvm.prefetch.p0", ir.VoidType(), [POINTER, I32, I32, I32])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from alula.codegen.groups import Group
 from alula.codegen.kernels.rows import columns, softmax_row
-from alula.codegen.kernels.tile import Stretches, Tile, panel_width, tile_f32, tile_shape
+from alula.codegen.kernels.tile import Stretches, Tile, panel_width, tile_f32, tile_shape, turn_of
 from alula.codegen.kernels.transpose import emit_transpose
 from alula.codegen.lower.gemm import for_tiles
 from alula.codegen.lowering import Chunk, Lowering, lowers
@@ -133,7 +133,7 @@ def emit_attention(chunk: Chunk, shape: Shape) -> None:
         step = vectors * e.lanes
         for first in range(0, shape.v, step):
             wide = min(vectors, -(-(shape.v - first) // e.lanes))
-            function = tile_f32(e.code, Tile(count, wide, padded, value_row, wide * e.lanes))
+            function = tile_f32(e.code, Tile(count, wide, padded, value_row, wide * e.lanes, turn_of(shape.m)))
             e.call(function, scores, values.at(first), room, shape.m, *Stretches().arguments)
             with e.loop(count) as loop:
                 factor = e.load(sums, loop.index * e.lanes)
@@ -175,7 +175,9 @@ def emit_scores(e: Emitter, shape: Shape, count: int, q: Ptr, keys: Ptr, scores:
     whole, rest = divmod(shape.m, panel)
 
     def against(number: Int, vectors: int) -> None:
-        function = tile_f32(e.code, Tile(count, vectors, shape.q_rows.row, panel, shape.padded(panel)))
+        function = tile_f32(
+            e.code, Tile(count, vectors, shape.q_rows.row, panel, shape.padded(panel), turn_of(shape.d))
+        )
         columns = number * panel
         e.call(function, q, keys.at(columns * shape.d), scores.at(columns), shape.d, *Stretches().arguments)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from alula.codegen.groups import Group
 from alula.codegen.kernels.elementwise import as_f32
-from alula.codegen.kernels.tile import Stretches, Tile, panel_width, tile_f32, tile_shape
+from alula.codegen.kernels.tile import Stretches, Tile, panel_width, tile_f32, tile_shape, turn_of
 from alula.codegen.lower.gemm import Panels, emit_epilogue, epilogue, for_tiles, widened, widening_room
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
@@ -105,7 +105,7 @@ def emit_conv(chunk: Chunk, window: Window) -> None:
         pixel = (batch * oh + loop.index) * ow
 
         def tile(count: int, column: Int) -> None:
-            function = tile_f32(e.code, Tile(count, vectors, lda, panels.panel, panels.panel))
+            function = tile_f32(e.code, Tile(count, vectors, lda, panels.panel, panels.panel, turn_of(length)))
             e.call(function, line.at(column * lda), weights, room, length, *stretches.arguments)
             row = pixel + column
             emit_epilogue(e, panels, count, row, panel * panels.panel, group, room, out, extra)

@@ -10,7 +10,7 @@ from llvmlite import ir
 from alula.codegen.expression import Expression, Operand
 from alula.codegen.groups import Group
 from alula.codegen.kernels.elementwise import as_f32
-from alula.codegen.kernels.tile import Stretches, Tile, panel_width, tile_f32, tile_shape
+from alula.codegen.kernels.tile import Stretches, Tile, panel_width, tile_f32, tile_shape, turn_of
 from alula.codegen.lower.builder import Builder
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
@@ -115,7 +115,9 @@ def emit_gemm(chunk: Chunk, gemm: Gemm, rows: Int) -> None:
     ahead, pace = packed.at(gemm.k * panels.panel), prefetch_pace(e, panels.panel, last - first)
 
     def tile(count: int, row: Int) -> None:
-        function = tile_f32(e.code, Tile(count, vectors, gemm.lda, panels.panel, panels.panel, early=True))
+        function = tile_f32(
+            e.code, Tile(count, vectors, gemm.lda, panels.panel, panels.panel, turn_of(gemm.k), early=True)
+        )
         early = ahead.cast(DType.F32).at((row - first) // tile_shape(e.target)[0] * pace * gemm.k)
         e.call(function, a.at(row * gemm.lda), weights, room, gemm.k, *Stretches().arguments, early, pace)
         emit_epilogue(e, panels, count, row, panel * panels.panel, e.int(0), room, c, extra)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from alula.codegen.expression import Operand
 from alula.codegen.groups import Group
-from alula.codegen.kernels.tile import Stretches, Tile, panel_width, tile_f32, tile_shape
+from alula.codegen.kernels.tile import Stretches, Tile, panel_width, tile_f32, tile_shape, turn_of
 from alula.codegen.kernels.transpose import emit_transpose
 from alula.codegen.lower.gemm import Panels, blocks, emit_epilogue, epilogue, for_tiles, row_block
 from alula.codegen.lowering import Chunk, Lowering, lowers
@@ -120,7 +120,7 @@ def emit_product(chunk: Chunk, plan: Product) -> None:
     room = e.stack(tile_shape(e.target)[0] * width)
 
     def tile(rows: int, row: Int) -> None:
-        function = tile_f32(e.code, Tile(rows, vectors, plan.lda, width, width))
+        function = tile_f32(e.code, Tile(rows, vectors, plan.lda, width, width, turn_of(plan.k)))
         packed = chunk.scratch
         e.call(function, left.at(row * plan.lda), packed, room, plan.k, *Stretches().arguments)
         emit_epilogue(e, panels, rows, batch * m + row, panel * width, e.int(0), room, c, extra)
