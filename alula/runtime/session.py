@@ -85,8 +85,6 @@ class Session:
         return seconds
 
     def _run(self, arrays: tuple[Array, ...], stamps: Array | None) -> tuple[Array, ...]:
-        if len(arrays) != len(self.inputs):
-            raise ShapeError(f"run: expected {len(self.inputs)} arrays, got {len(arrays)}")
         batch = self._batch(arrays)
         inputs = [np.require(array, requirements=("C", "A")) for array in arrays]
         outputs = tuple(np.empty([batch if n is None else n for n in p.shape], p.dtype.numpy) for p in self.outputs)
@@ -113,7 +111,9 @@ class Session:
         self.target = self._target.name
 
     def _batch(self, arrays: Sequence[object]) -> int:
-        """The batch that all arrays share, each being what its port takes."""
+        """The batch that all arrays share, one for each input, each being what its port takes."""
+        if len(arrays) != len(self.inputs):
+            raise ShapeError(f"run: expected {len(self.inputs)} arrays, got {len(arrays)}")
         batch = None
         for port, array in zip(self.inputs, arrays, strict=True):
             if not isinstance(array, np.ndarray):

@@ -13,7 +13,7 @@ from alula.cli.profile import table, write_trace
 from alula.codegen.program import StepInfo
 from alula.core.dims import symbol
 from alula.core.dtype import DType
-from alula.core.errors import UsageError
+from alula.core.errors import ShapeError, UsageError
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
 from alula.ops.elementwise import Gelu
@@ -67,6 +67,14 @@ def test_profile_gives_the_same_answer_as_run(tmp_path: Path) -> None:
         session.profile(x)
         (after,) = session.run(x)
     np.testing.assert_array_equal(before, after)
+
+
+def test_profile_refuses_what_run_refuses(tmp_path: Path) -> None:
+    with (
+        alula.load(built(tmp_path / "m.alula")) as session,
+        pytest.raises(ShapeError, match="expected 1 arrays, got 0"),
+    ):
+        session.profile()
 
 
 def test_profile_and_trace_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,7 +112,7 @@ def _sqrt(e: Emitter, op: ops.Sqrt, x: Vec) -> Vec:
 
 @emits(ops.Rsqrt)
 def _rsqrt(e: Emitter, op: ops.Rsqrt, x: Vec) -> Vec:
-    return 1.0 / e.unary("sqrt", x)
+    return math.rsqrt(e, x)
 
 
 @emits(ops.Reciprocal)

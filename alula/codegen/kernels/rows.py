@@ -56,8 +56,7 @@ def store_parts(e: Emitter, values: Sequence[Vec], row: Ptr, piece: Piece) -> No
 def inside(e: Emitter, values: Sequence[Vec], piece: Piece, beyond: float) -> list[Vec]:
     """The vectors with `beyond` in lanes that are not of the row."""
     return [
-        value if mask is None else Vec(e, e.b.select(mask, value.value, e.like(value, beyond).value))
-        for value, mask in zip(values, piece.masks, strict=True)
+        value if mask is None else e.blend(mask, value, beyond) for value, mask in zip(values, piece.masks, strict=True)
     ]
 
 
@@ -79,6 +78,16 @@ def softmax_row(e: Emitter, source: Ptr, target: Ptr, count: int, scale: float) 
 
     sums = fold_row(e, count, [e.constant(0.0)] * parts(e), powers)
     return 1.0 / e.spread(math.tree_add(e, sums))
+
+
+def scale_row(e: Emitter, row: Ptr, count: int, factor: Vec) -> None:
+    """row[count] *= factor."""
+
+    def scaled(piece: Piece, nothing: Sequence[Vec]) -> list[Vec]:
+        store_parts(e, [value * factor for value in load_parts(e, row, piece)], row, piece)
+        return []
+
+    fold_row(e, count, [], scaled)
 
 
 def columns(e: Emitter, count: int) -> Iterator[tuple[int, ir.Value | None]]:

@@ -11,6 +11,7 @@ from alula.codegen.groups import Group
 from alula.codegen.kernels.elementwise import as_f32
 from alula.codegen.kernels.tile import Stretches, Tile, panel_width, tile_f32, tile_shape, turn_of
 from alula.codegen.lower.gemm import Panels, emit_epilogue, epilogue, for_tiles, widened, widening_room
+from alula.codegen.lower.sharing import fill_zeros
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.codegen.views import View
@@ -155,19 +156,11 @@ def emit_pad(chunk: Chunk, frame: Frame) -> None:
     with e.b.if_else(within.value) as (picture, border):
         with picture:
             source = x.at((batch * frame.height + row) * inner)
-            emit_fill(e, target, left * frame.channels)
+            fill_zeros(e, target, left * frame.channels)
             emit_pixels(e, frame, source, target.at(left * frame.channels), inner)
-            emit_fill(e, target.at(left * frame.channels + inner), right * frame.channels)
+            fill_zeros(e, target.at(left * frame.channels + inner), right * frame.channels)
         with border:
-            emit_fill(e, target, columns)
-
-
-def emit_fill(e: Emitter, target: Ptr, count: int) -> None:
-    """Zeros."""
-    with e.loop(count // e.lanes) as loop:
-        e.store(e.constant(0.0), target, loop.index * e.lanes)
-    if count % e.lanes:
-        e.store(e.constant(0.0), target, count // e.lanes * e.lanes, e.mask(count % e.lanes))
+            fill_zeros(e, target, columns)
 
 
 def emit_pixels(e: Emitter, frame: Frame, source: Ptr, target: Ptr, count: int) -> None:

@@ -11,14 +11,15 @@ from alula.codegen.expression import Expression, Operand, Term
 from alula.codegen.groups import Group
 from alula.codegen.kernels.elementwise import RULES, as_f32
 from alula.codegen.lower.builder import Builder, operand
+from alula.codegen.lower.sharing import CHUNK_WORK, chunks, rows_a_chunk, rows_of
 from alula.codegen.lower.transpose import find_turn, turn_step
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.codegen.views import View, bits_of, collapse
-from alula.core.dims import Dim, known_multiple
+from alula.core.dims import Dim, known_multiple, product
 from alula.core.errors import CodegenError
 
-CHUNK_ELEMENTS = 8192
+CHUNK_ELEMENTS = CHUNK_WORK // 2  # each is read and written
 
 
 @lowers(*RULES)
@@ -54,7 +55,7 @@ def map_step(state: Lowering, terms: tuple[Term, ...], views: Sequence[View], ou
     ]
     expression = Expression(0, tuple(operand(view, shape) for view in flat[1:]), terms)
     written = replace(operand(flat[0], shape), column=1)
-    rows, columns = _product(shape[:-1]), shape[-1]
+    rows, columns = product(shape[:-1]), shape[-1]
 
     def body(chunk: Chunk) -> None:
         emit_map(chunk, expression, written, rows, columns)
@@ -65,13 +66,8 @@ def map_step(state: Lowering, terms: tuple[Term, ...], views: Sequence[View], ou
 
 def _chunks(e: Emitter, rows: Dim, columns: Dim) -> Int:
     if rows == 1:
-        return (e.dim(columns) + (CHUNK_ELEMENTS - 1)) // CHUNK_ELEMENTS
-    block = _rows_a_chunk(columns)
-    return (e.dim(rows) + (block - 1)) // block
-
-
-def _rows_a_chunk(columns: Dim) -> int:
-    return max(1, CHUNK_ELEMENTS // max(columns, 1)) if isinstance(columns, int) else 1
+        return chunks(e, columns, CHUNK_ELEMENTS)
+    return chunks(e, rows, rows_a_chunk(columns * 2))
 
 
 def emit_map(chunk: Chunk, expression: Expression, written: Operand, rows: Dim, columns: Dim) -> None:
@@ -81,10 +77,8 @@ def emit_map(chunk: Chunk, expression: Expression, written: Operand, rows: Dim, 
         first = chunk.number * CHUNK_ELEMENTS
         emit_row(e, chunk.operands, expression, written, e.int(0), first, (first + CHUNK_ELEMENTS).min(e.dim(columns)))
         return
-    block = _rows_a_chunk(columns)
-    first = chunk.number * block
-    with e.loop((first + block).min(e.dim(rows)), start=first) as loop:
-        emit_row(e, chunk.operands, expression, written, loop.index, e.int(0), e.dim(columns), columns)
+    with rows_of(chunk, rows, rows_a_chunk(columns * 2)) as row:
+        emit_row(e, chunk.operands, expression, written, row, e.int(0), e.dim(columns), columns)
 
 
 def emit_row(
@@ -117,10 +111,3 @@ def emit_row(
     with e.when(whole < stop):
         mask = e.mask(stop - whole)
         e.store(vector(whole, mask), target, whole, mask)
-
-
-def _product(shape: Sequence[Dim]) -> Dim:
-    total: Dim = 1
-    for size in shape:
-        total = total * size
-    return total

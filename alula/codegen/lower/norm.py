@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from alula.codegen.groups import Group
 from alula.codegen.kernels import math
 from alula.codegen.kernels.rows import Piece, fold_row, inside, load_parts, parts, store_parts
+from alula.codegen.lower.sharing import chunks, rows_a_chunk, rows_of
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Vec
 from alula.core.dims import Dim
 from alula.ir.types import fixed
 from alula.ops.norm import LayerNorm
-
-CHUNK_ELEMENTS = 8192
 
 
 @lowers(LayerNorm)
@@ -27,23 +26,22 @@ def lower_layer_norm(state: Lowering, group: Group) -> None:
     count = fixed(x.type.shape[-1], "row length")
     views = [source, state.contiguous(gamma), state.contiguous(beta), output]
     eps = node.op.eps  # type: ignore[attr-defined]
-    block = max(1, CHUNK_ELEMENTS // max(count, 1))
+    block = rows_a_chunk(count * 2)
     kernel = state.kernel(
         "layer_norm",
         (rows, stride, count, eps),
         views,
         lambda chunk: emit_layer_norm(chunk, rows, stride, count, eps, block),
     )
-    state.step(kernel, views, output, lambda e: (e.dim(rows) + (block - 1)) // block, "layer_norm")
+    state.step(kernel, views, output, lambda e: chunks(e, rows, block), "layer_norm")
 
 
 def emit_layer_norm(chunk: Chunk, rows: Dim, stride: int, count: int, eps: float, block: int) -> None:
     """One chunk: `block` rows."""
     e, (x, gamma, beta, y) = chunk.e, chunk.operands
-    first = chunk.number * block
     zeros = [e.constant(0.0)] * parts(e)
-    with e.loop((first + block).min(e.dim(rows)), start=first) as loop:
-        source, target = x.at(loop.index * stride), y.at(loop.index * count)
+    with rows_of(chunk, rows, block) as row:
+        source, target = x.at(row * stride), y.at(row * count)
 
         def total(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
             return [a + b for a, b in zip(sums, load_parts(e, source, piece), strict=True)]
@@ -55,7 +53,7 @@ def emit_layer_norm(chunk: Chunk, rows: Dim, stride: int, count: int, eps: float
             return [e.fma(v, v, s) for v, s in zip(centred, sums, strict=True)]
 
         variance = e.spread(math.tree_add(e, fold_row(e, count, zeros, squares))) * (1 / count)
-        factor = 1.0 / e.unary("sqrt", variance + eps)
+        factor = math.rsqrt(e, variance + eps)
 
         def normalise(piece: Piece, none: Sequence[Vec]) -> list[Vec]:
             rows = zip(*(load_parts(e, row, piece) for row in (source, gamma, beta)), strict=True)

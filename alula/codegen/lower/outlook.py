@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from alula.codegen.groups import Group
-from alula.codegen.kernels.rows import softmax_row
-from alula.codegen.lower.sharing import each_vector
+from alula.codegen.kernels.rows import scale_row, softmax_row
+from alula.codegen.lower.sharing import each_vector, fill_zeros
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Cond, Emitter, Int, Ptr, Vec
 from alula.core.errors import CodegenError
@@ -67,8 +67,8 @@ def emit_outlook(chunk: Chunk, shape: Shape) -> None:
     row = out.at(chunk.number * (width * channels))
     picture = values.at(batch * (height * width * channels))
     nothing, weights = chunk.scratch, chunk.scratch.at(channels)
-    each_vector(e, width * channels, lambda column, mask: e.store(e.constant(0.0), row, column, mask))
-    each_vector(e, channels, lambda column, mask: e.store(e.constant(0.0), nothing, column, mask))
+    fill_zeros(e, row, width * channels)
+    fill_zeros(e, nothing, channels)
     for place_y in range(op.kernel[0]):
         above = y + (op.pad[0] - place_y)  # stride * the window's row, where that is a whole number
         window_y = above // op.stride[0]
@@ -100,8 +100,7 @@ def emit_window(e: Emitter, shape: Shape, logits: Ptr, places: list[Ptr], row: P
         line = logits.at(head.index * count**2)
         for x in range(op.kernel[1]):
             target = weights.at(x * count)
-            total = softmax_row(e, line.at(x * count), target, count, op.scale)
-            scale_row(e, target, count, total)
+            scale_row(e, target, count, softmax_row(e, line.at(x * count), target, count, op.scale))
 
         def mix(column: Int, mask: ir.Value | None) -> None:
             channel = head.index * depth + column
@@ -117,11 +116,6 @@ def emit_window(e: Emitter, shape: Shape, logits: Ptr, places: list[Ptr], row: P
                     e.store(e.load(row, spot, mask) + total, row, spot, mask)
 
         each_vector(e, depth, mix)
-
-
-def scale_row(e: Emitter, row: Ptr, count: int, factor: Vec) -> None:
-    """row[count] *= factor."""
-    each_vector(e, count, lambda column, mask: e.store(e.load(row, column, mask) * factor, row, column, mask))
 
 
 def _both(*conditions: Cond) -> Cond:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from llvmlite import ir
 
 from alula.codegen.lowering import Chunk
-from alula.codegen.vector import Emitter, Int
+from alula.codegen.vector import Emitter, Int, Ptr
 from alula.core.dims import Dim, known_multiple
 
 CHUNK_WORK = 16384  # elements read, of a few operations each: some microseconds
@@ -30,6 +30,11 @@ def rows_of(chunk: Chunk, rows: Dim, block: int) -> Iterator[Int]:
     first = chunk.number * block
     with chunk.e.loop((first + block).min(chunk.e.dim(rows)), start=first) as loop:
         yield loop.index
+
+
+def fill_zeros(e: Emitter, target: Ptr, count: Dim) -> None:
+    """target[count] = 0."""
+    each_vector(e, count, lambda column, mask: e.store(e.constant(0.0), target, column, mask))
 
 
 def each_vector(e: Emitter, length: Dim, body: Callable[[Int, ir.Value | None], None]) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from alula.codegen.expression import Operand
 from alula.codegen.groups import Group
-from alula.codegen.kernels.rows import Piece, fold_row, load_parts, softmax_row, store_parts
+from alula.codegen.kernels.rows import scale_row, softmax_row
 from alula.codegen.lower.builder import operand
 from alula.codegen.lower.sharing import chunks, rows_a_chunk, rows_of
 from alula.codegen.lowering import Chunk, Lowering, lowers
-from alula.codegen.vector import Vec
 from alula.codegen.views import View
 from alula.core.dims import Dim, product
 from alula.ir.types import fixed
@@ -55,10 +52,4 @@ def emit_softmax(chunk: Chunk, read: Operand, rows: Dim, length: int, block: int
     e, (source, target) = chunk.e, chunk.operands
     with rows_of(chunk, rows, block) as row:
         result = target.at(row * length)
-        scale = softmax_row(e, source.at(read.row_offset(e, row)), result, length, 1.0)
-
-        def scaled(piece: Piece, nothing: Sequence[Vec]) -> list[Vec]:
-            store_parts(e, [value * scale for value in load_parts(e, result, piece)], result, piece)
-            return []
-
-        fold_row(e, length, [], scaled)
+        scale_row(e, result, length, softmax_row(e, source.at(read.row_offset(e, row)), result, length, 1.0))
