@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from alula.artifact.model import ModelMeta
 from alula.artifact.writer import write_model
 from alula.codegen.packing import pack_weights
+from alula.codegen.program import compile_graph
 from alula.core.dtype import Array
 from alula.core.errors import UsageError
 from alula.core.preprocess import Preprocess
@@ -17,10 +20,22 @@ from alula.core.target import CpuTarget, target_named
 from alula.ir.graph import Graph
 from alula.passes.attach_preprocess import attach_preprocess
 from alula.passes.pipeline import optimise
+from alula.quant.bfloat16 import use_bfloat16
 from alula.quant.float16 import store_float16
-from alula.runtime.host import native_target
+from alula.quant.int8 import use_int8
+from alula.runtime.host import default_threads, native_target
+from alula.runtime.native import NativeProgram
 
-PRECISIONS = ("force_float32", "force_float16")
+PRECISIONS = (
+    "force_float32",
+    "force_float16",
+    "force_bfloat16",
+    "qint8_mixed_float16",
+    "qint8_mixed_bfloat16",
+    "qint8_mixed_float32",
+)
+INT8 = "qint8"  # how the names of the precisions with products of bytes begin
+Calibration = Iterable[Array | Sequence[Array]]
 NATIVE = "native"  # the target of the machine that builds
 
 
@@ -59,13 +74,16 @@ class Model:
         write_model(Path(path), self.graph, self.meta)
 
 
-def build(graph: Graph, config: BuildConfig | None = None, calibration: Iterable[Array] | None = None) -> Model:
+def build(graph: Graph, config: BuildConfig | None = None, calibration: Calibration | None = None) -> Model:
     """The model that `config` asks for.  The graph is rewritten in place: import it again to build it another way.
 
-    Raises UsageError for a batch that cannot be, ShapeError where the preprocessing does not fit.
+    `calibration` holds inputs as the built model takes them, for the qint8 precisions: arrays of any batch, or one array
+    for each input.  Without it activations get a scale for each row, and convolutions of anything but pixels stay float.
+    Raises UsageError for a batch that cannot be and for calibration that does not fit or that the precision has no use
+    for, ShapeError where the preprocessing does not fit.
     """
     config = config or BuildConfig()
-    if calibration is not None:
+    if calibration is not None and not config.precision.startswith(INT8):
         raise UsageError(f"calibration: expected none for {config.precision}, got some")
     target = native_target() if config.target == NATIVE else target_named(config.target)
     preprocess = config.preprocess
@@ -73,15 +91,42 @@ def build(graph: Graph, config: BuildConfig | None = None, calibration: Iterable
         preprocess = replace(preprocess, folded=preprocess.folded and config.fold_normalisation)
         graph = attach_preprocess(graph, preprocess)
     batch_range = _batches(graph, config)
-    return Model(_final(graph, config.precision, target), _meta(graph, config, target, preprocess, batch_range))
-
-
-def _final(graph: Graph, precision: str, target: CpuTarget) -> Graph:
     final = optimise(graph)
-    if precision == "force_float16":
-        store_float16(final)
+    lower_precision(final, config.precision, calibration)
     pack_weights(final, target)
-    return final
+    return Model(final, _meta(graph, config, target, preprocess, batch_range))
+
+
+def lower_precision(graph: Graph, precision: str, calibration: Calibration | None = None) -> None:
+    """A final graph in float32 with the dtypes of a precision, in place.
+
+    Calibration runs the float program on this machine, whatever the target is.
+    """
+    if precision.startswith(INT8):
+        use_int8(graph, calibration, compiled_run)
+    if precision.endswith("float16") and not precision.endswith("bfloat16"):
+        store_float16(graph)
+    if precision.endswith("bfloat16"):
+        use_bfloat16(graph)
+
+
+def compiled_run(graph: Graph) -> Callable[[Sequence[Array]], Sequence[Array]]:
+    """A graph, compiled for this machine, as something that gives its outputs for its inputs.  The graph is packed."""
+    target = native_target()
+    pack_weights(graph, target)
+    program = compile_graph(graph, target)
+    constants = [value.data for value in graph.constants() if value.data is not None]
+    native = NativeProgram(program, constants, default_threads()[0])
+    types = [value.type for _, value in graph.outputs]
+
+    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+        batch = len(inputs[0])
+        sizes = dict.fromkeys(graph.symbols, batch)
+        outputs = [np.empty(type.at(sizes), type.dtype.numpy) for type in types]
+        native.run(inputs, outputs, batch)
+        return outputs
+
+    return run
 
 
 def _meta(

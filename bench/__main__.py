@@ -10,13 +10,14 @@ from pathlib import Path
 import alula
 from alula.cli.options import add_json, check_writable, positive
 from alula.cli.report import write_json
-from bench.command import DONE, WORK_FAILED, Parser, command, machine, numbers, peak_gflops, words
+from bench.command import DONE, WORK_FAILED, Parser, command, machine, numbers, peaks, words
 from bench.compare import Comparison, Effort, compare
 from bench.engines import ENGINES, check_installed
-from bench.report import brief, figures, markdown, write_report
+from bench.page import markdown
+from bench.report import brief, figures, write_report
 from bench.subject import Subject, named_subject
 
-PACKAGES = ("llvmlite", "numpy", "onnxruntime", "openvino", "torch")
+PACKAGES = ("llvmlite", "nncf", "numpy", "onnxruntime", "openvino", "torch")
 ROOT = Path(__file__).parent.parent
 
 
@@ -25,7 +26,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser = Parser(prog="python -m bench", description=__doc__)
     parser.add_argument("--models", default=["volo_d2"], type=lambda text: text.split(","), metavar="A,B")
     parser.add_argument("--batches", default=[1, 8], type=numbers, metavar="N,N", help="(1,8)")
-    parser.add_argument("--threads", default=[2], type=numbers, metavar="N,N", help="(2)")
+    parser.add_argument("--threads", default=[1, 2], type=numbers, metavar="N,N", help="(1,2)")
     parser.add_argument("--engines", default=list(ENGINES), type=words(list(ENGINES)), help=f"({','.join(ENGINES)})")
     parser.add_argument("--rounds", default=7, type=positive, metavar="N", help="turns of every engine (7)")
     parser.add_argument("--iterations", default=8, type=positive, metavar="N", help="images timed in a turn (8)")
@@ -53,8 +54,9 @@ def main(given: Sequence[str]) -> int:
                 engines = {engine: ENGINES[engine] for engine in options.engines}
                 results.append(compare(subject, engines, batch, threads, effort))
                 print(brief(results[-1]), file=sys.stderr)  # what is known, should the rest be interrupted
-    peaks = found_machine["peak_f32_gflops"]  # measured again: others may have been busy the first time
-    peaks.update({count: max(peak, peak_gflops(int(count))) for count, peak in peaks.items()})
+    for dtype, again in peaks(options.threads).items():  # others may have been busy the first time
+        first = found_machine["peak_gflops"][dtype]
+        first.update({count: max(peak, again[count]) for count, peak in first.items()})
     found = figures(results, macs, found_machine)
     print(markdown(found))
     for path in write_report(found, options.output):

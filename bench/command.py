@@ -7,19 +7,21 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import alula
+from alula.cli.doctor import PEAKS
 from alula.cli.main import DONE, INTERRUPTED, WORK_FAILED, WRONG_USAGE, Parser
 from alula.cli.options import positive
-from alula.core.errors import AlulaError
+from alula.core.errors import AlulaError, CodegenError
 from alula.runtime.host import measure_peak, native_target, processor_name
 
 PEAK_TRIES = 10
 
-__all__ = ["DONE", "WORK_FAILED", "Parser", "command", "machine", "numbers", "peak_gflops", "words"]
+__all__ = ["DONE", "WORK_FAILED", "Parser", "command", "machine", "numbers", "peaks", "words"]
 
 
 def numbers(text: str) -> list[int]:
@@ -51,19 +53,30 @@ def command(main: Callable[[Sequence[str]], int]) -> int:
         return INTERRUPTED
 
 
-def peak_gflops(threads: int) -> float:
-    """What `threads` threads together reach in float32 between registers; the best try, for others only slow it."""
-    return max(measure_peak(native_target(), "f32", threads=threads) for _ in range(PEAK_TRIES))
+def peaks(threads: Sequence[int]) -> dict[str, dict[str, float]]:
+    """Billions of operations a second that so many threads reach between registers, by element type and thread count.
+
+    The best of some tries, for others only slow it; without the types that the processor has no instructions for.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for dtype in PEAKS:
+        with suppress(CodegenError):
+            found[dtype] = {str(count): _peak(dtype, count) for count in threads}
+    return found
+
+
+def _peak(dtype: str, threads: int) -> float:
+    return max(measure_peak(native_target(), dtype, threads=threads) for _ in range(PEAK_TRIES))
 
 
 def machine(packages: Sequence[str], threads: Sequence[int]) -> dict[str, Any]:
-    """The processor, versions, measured float32 peaks in GFLOP/s by thread count, the load of others, and the date."""
+    """The processor, versions, measured peaks, the load of others, and the date."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": processor_name(),
         "cores": os.cpu_count(),
         "target": native_target().name,
-        "peak_f32_gflops": {str(count): peak_gflops(count) for count in threads},
+        "peak_gflops": peaks(threads),
         "load_average": os.getloadavg()[0],
         "versions": {
             "python": platform.python_version(),

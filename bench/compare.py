@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
+from bench.agreement import Agreement, agreement
 from bench.engines import Engine
-from bench.measure import Agreement, Timing, agreement, interleaved
+from bench.measure import Timing, interleaved
 from bench.subject import Subject
 from bench.worker import Worker
+
+CHECKED = 8  # images at least, in whole batches: fewer do not show whether an engine tells them apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The engines at one batch and thread count; those that do not agree with PyTorch have no timing."""
+    """The engines at one batch and thread count; those that do not agree with PyTorch's float32 have no timing."""
 
     subject: str
     batch: int
@@ -44,15 +47,20 @@ class Comparison:
 def compare(
     subject: Subject, engines: Mapping[str, type[Engine]], batch: int, threads: int, effort: Effort
 ) -> Comparison:
-    """Every engine loaded, checked against PyTorch on the images that it is then timed on."""
+    """Every engine loaded, checked against PyTorch's float32 in the batch that it is then timed in."""
     result = Comparison(subject.name, batch, threads)
-    images, reference = subject.images(batch), subject.reference(batch)
+    images, reference = subject.images(checked(batch)), subject.reference(checked(batch))
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
         for name, kind in engines.items():
-            worker = Worker(name, kind, getattr(subject, kind.takes), images, threads)
+            worker = Worker(name, kind, getattr(subject, kind.takes), images[:batch], threads)
             workers[name] = stack.enter_context(closing(worker))
-            result.agreements[name] = agreement(worker.output(), reference)
+            result.agreements[name] = agreement(worker.output(images), reference, kind.precision)
         turns = {name: worker.turn for name, worker in workers.items() if name not in result.refused}
         result.timings.update(interleaved(turns, effort.rounds, effort.runs(batch)))
     return result
+
+
+def checked(batch: int) -> int:
+    """The images that an engine is checked on: whole batches."""
+    return batch * math.ceil(CHECKED / batch)

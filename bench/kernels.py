@@ -127,7 +127,8 @@ def main(given: Sequence[str]) -> int:
     check_writable(options.json)
     found = machine(PACKAGES, [options.threads])
     whole_s, steps = measure(options.model, options.batch_size, options.threads, options.iterations)
-    rows, results = summary(steps, options.batch_size, options.threads, found["peak_f32_gflops"][str(options.threads)])
+    peak = found["peak_gflops"]["f32"][str(options.threads)]
+    rows, results = summary(steps, options.batch_size, options.threads, peak)
     total_ms = sum(row["ms"] for row in results)
     print_table(f"{options.model.name}, batch {options.batch_size}, {options.threads} threads", COLUMNS, rows)
     print(f"{len(steps)} steps {total_ms:.1f} ms one by one, {whole_s * 1e3:.1f} ms as a whole")

@@ -1,4 +1,4 @@
-"""Fair timing: engines in turns, medians of rounds, ratios within a round, and no time for a wrong answer."""
+"""Fair timing: engines in turns, medians of rounds, ratios within a round."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from alula.core.dtype import Array
 from bench.worker import Turn
 
-LARGEST_ERROR = 1e-4  # of float32 engines against each other; wrong weights or a lost layer are far above it
 PAUSE_S = 0.02  # in which the threads of the engine before stop spinning
 
 
@@ -53,28 +51,3 @@ def interleaved(turns: Mapping[str, Callable[[int], Turn]], rounds: int, iterati
 def ratios(engine: Timing, other: Timing) -> NDArray[np.float64]:
     """engine / other, round by round: below 1 the engine is faster."""
     return engine.rounds / other.rounds
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """How far an output is from the reference: max abs difference / max abs reference, and whether arg-max is equal."""
-
-    error: float
-    same_argmax: bool
-
-    @property
-    def holds(self) -> bool:
-        """True where the engine computed what it was asked to."""
-        return self.error <= LARGEST_ERROR and self.same_argmax
-
-    def __str__(self) -> str:
-        return f"relative error {self.error:.1e}, arg-max {'equal' if self.same_argmax else 'different'}"
-
-
-def agreement(output: Array, reference: Array) -> Agreement:
-    """output[b,...] against reference[b,...]; an infinite error for another shape or what is not finite."""
-    if output.shape != reference.shape or not np.isfinite(output).all():
-        return Agreement(float("inf"), False)
-    error = np.abs(output.astype(np.float64) - reference).max() / np.abs(reference).max()
-    same = np.array_equal(output.argmax(axis=-1), reference.argmax(axis=-1))
-    return Agreement(float(error), same)

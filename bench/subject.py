@@ -1,4 +1,4 @@
-"""What is measured: one PyTorch module, and the same weights as a model file of Alula and as ONNX."""
+"""What is measured: one PyTorch module, and the same weights as model files of Alula and of the others."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import numpy as np
 
 import alula
 from alula.core.dtype import Array
+from bench.precision import BFLOAT16, FLOAT16, FLOAT32, INT8, Precision
+from bench.quantised import onnxruntime_dynamic, onnxruntime_static, openvino_nncf
 
 if TYPE_CHECKING:
     import torch
@@ -20,13 +22,15 @@ if TYPE_CHECKING:
 LARGEST_BATCH = 512
 OPSET = 18
 SEED = 0
+CALIBRATION_SEED = 1
+CALIBRATION_IMAGES = 32
 
 
 @dataclass
 class Subject:
     """`module` in evaluation mode, takes f32[b,*shape]; files derived from it are written to `folder` when asked for.
 
-    The ONNX file, which takes the exporter minutes for a large model, stays in `folder` for the next time.
+    The ONNX file and those made from it, which takes minutes for a large model, stay in `folder` for the next time.
     """
 
     name: str
@@ -39,6 +43,12 @@ class Subject:
         """Standard normal f32[batch,*shape], always the same."""
         return np.random.default_rng(SEED).standard_normal((batch, *self.shape), dtype=np.float32)
 
+    @property
+    def calibration(self) -> list[Array]:
+        """What every engine's int8 model is calibrated on: standard normal f32[1,*shape], none of them in `images`."""
+        generator = np.random.default_rng(CALIBRATION_SEED)
+        return [generator.standard_normal((1, *self.shape), dtype=np.float32) for _ in range(CALIBRATION_IMAGES)]
+
     def reference(self, batch: int) -> Array:
         """What PyTorch answers to `images(batch)`."""
         import torch
@@ -50,12 +60,31 @@ class Subject:
 
     @cached_property
     def alula_path(self) -> Path:
-        """The model file, built anew: Alula is what changes."""
+        """The model file in float32."""
+        return self._built(FLOAT32)
+
+    @cached_property
+    def alula_float16_path(self) -> Path:
+        """The model file in float16."""
+        return self._built(FLOAT16)
+
+    @cached_property
+    def alula_bfloat16_path(self) -> Path:
+        """The model file in bfloat16."""
+        return self._built(BFLOAT16)
+
+    @cached_property
+    def alula_int8_path(self) -> Path:
+        """The model file in int8 and bfloat16."""
+        return self._built(INT8, self.calibration)
+
+    def _built(self, precision: Precision, calibration: list[Array] | None = None) -> Path:
+        """A model file, built anew: Alula is what changes."""
         import torch
 
         graph = alula.from_torch(self.module, (torch.from_numpy(self.images(1)),))
-        path = self.folder / f"{self.name}.alula"
-        alula.build(graph).save(path)
+        path = self.folder / f"{self.name}-{precision.name}.alula"
+        alula.build(graph, alula.BuildConfig(precision=precision.mode), calibration).save(path)
         return path
 
     @cached_property
@@ -89,6 +118,21 @@ class Subject:
                 )
             unfinished.rename(path)
         return path
+
+    @cached_property
+    def onnx_dynamic_path(self) -> Path:
+        """ONNX Runtime's model whose activations are rounded while it runs."""
+        return onnxruntime_dynamic(self.onnx_path)
+
+    @cached_property
+    def onnx_static_path(self) -> Path:
+        """ONNX Runtime's calibrated model."""
+        return onnxruntime_static(self.onnx_path, self.calibration)
+
+    @cached_property
+    def openvino_int8_path(self) -> Path:
+        """OpenVINO's calibrated model."""
+        return openvino_nncf(self.onnx_path, self.calibration)
 
 
 def named_subject(name: str, folder: Path) -> Subject:

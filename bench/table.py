@@ -26,7 +26,7 @@ def measure_cases(prog: str, description: str, cases: Sequence[Case], given: Seq
     found = machine(PACKAGES, options.threads)
     results: list[dict[str, Any]] = []
     for threads in options.threads:
-        peak = found["peak_f32_gflops"][str(threads)]
+        peak = found["peak_gflops"]["f32"][str(threads)]
         rows = []
         for case in cases:
             for batch in options.batches:

@@ -9,6 +9,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from alula.core.dtype import Array
 from alula.core.errors import AlulaError
 from bench.engines import Engine
@@ -25,7 +27,7 @@ class Turn:
 
 
 class Worker:
-    """An engine that is loaded and waits, asleep, for its turns."""
+    """An engine that is loaded and waits, asleep, for its turns; `images` are the batch that it is timed on."""
 
     def __init__(self, name: str, kind: type[Engine], model: Path, images: Array, threads: int) -> None:
         self.name = name
@@ -35,9 +37,9 @@ class Worker:
         self._process.start()
         theirs.close()
 
-    def output(self) -> Array:
-        """The engine's answer to the images."""
-        output: Array = self._ask(None)
+    def output(self, images: Array) -> Array:
+        """The engine's answer to these images, of which there are some whole batches."""
+        output: Array = self._ask(images)
         return output
 
     def turn(self, iterations: int) -> Turn:
@@ -51,7 +53,7 @@ class Worker:
         self._process.join(END_S)
         self._process.kill()
 
-    def _ask(self, question: int | None) -> Any:
+    def _ask(self, question: int | Array) -> Any:
         """The worker's answer.  Raises AlulaError where it failed or ended."""
         try:
             self._pipe.send(question)
@@ -71,12 +73,16 @@ def _serve(pipe: Connection, kind: type[Engine], model: Path, images: Array, thr
     try:
         engine.prepare(model, images.shape, threads)
         while True:
-            iterations = pipe.recv()
-            pipe.send(engine.run(images) if iterations is None else _turn(engine, images, iterations))
+            asked: int | Array = pipe.recv()
+            pipe.send(_turn(engine, images, asked) if isinstance(asked, int) else _answer(engine, asked, len(images)))
     except EOFError:
         engine.close()
     except Exception as error:  # noqa: BLE001 -- whatever an engine raises, the parent is to say it
         pipe.send(error)
+
+
+def _answer(engine: Engine, images: Array, batch: int) -> Array:
+    return np.concatenate([engine.run(part) for part in np.split(images, len(images) // batch)])
 
 
 def _turn(engine: Engine, images: Array, iterations: int) -> Turn:

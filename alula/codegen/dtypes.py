@@ -8,16 +8,28 @@ from alula.core.dtype import DType
 from alula.core.errors import CodegenError
 from alula.ir.graph import Graph, Node
 from alula.ir.op import Op
+from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
 from alula.ops.elementwise import Cast, Normalize
 from alula.ops.matmul import Linear
+from alula.ops.quantize import Quantize, QuantizeRows
 from alula.ops.shape import Concat, Expand, Pad, Reshape, Slice, Transpose
 from alula.ops.unfold import Unfold
 
 MOVERS: tuple[type[Op], ...] = (Reshape, Transpose, Slice, Expand, Concat, Pad, Unfold)
-TAKE_BYTES: tuple[type[Op], ...] = (Conv2d, Normalize)
-WEIGHTED: tuple[type[Op], ...] = (Conv2d, Linear)
-CASTS = (DType.F32, DType.U8, DType.I8, DType.I32, DType.BOOL)  # to float32 and from it
+PRODUCTS: tuple[type[Op], ...] = (Conv2d, Linear, Attention)
+CASTS = (DType.F32, DType.BF16, DType.U8, DType.I8, DType.I32, DType.BOOL)  # to float32 and from it
+SERVED = {  # dtypes of (x, other operands' first, result) that kernels of products have
+    (DType.F32, DType.F32, DType.F32),
+    (DType.F32, DType.F16, DType.F32),  # the kernel widens the weight
+    (DType.U8, DType.I8, DType.I32),
+    (DType.BF16, DType.BF16, DType.F32),
+}
+SCALED = (
+    SERVED
+    | {(DType.U8, weight, DType.F32) for weight in (DType.F32, DType.F16, DType.BF16)}
+    | {(DType.F32, DType.BF16, DType.F32)}
+)  # a convolution that scales its input first takes pixels
 
 
 def check_dtypes(graph: Graph) -> None:
@@ -28,10 +40,13 @@ def check_dtypes(graph: Graph) -> None:
         if isinstance(node.op, Cast):
             _check_cast(node, node.op)
             continue
+        if isinstance(node.op, PRODUCTS):
+            _check_product(node)
+            continue
+        if isinstance(node.op, Quantize | QuantizeRows):
+            continue  # the op itself takes float32 alone
         first, *others = (value.type for value in (*node.inputs, *node.outputs))
-        if isinstance(node.op, WEIGHTED) and others[0].dtype is DType.F16:
-            others = others[1:]  # a weight that the kernel widens
-        _check(node, first.dtype, (DType.F32, DType.U8) if isinstance(node.op, TAKE_BYTES) else (DType.F32,))
+        _check(node, first.dtype, (DType.F32, DType.U8) if isinstance(node.op, Normalize) else (DType.F32,))
         for type in others:
             _check(node, type.dtype, (DType.F32,))
 
@@ -45,6 +60,13 @@ def _check_cast(node: Node, op: Cast) -> None:
     source = node.inputs[0].type.dtype
     _check(node, source, CASTS if op.dtype is DType.F32 else (DType.F32,))
     _check(node, op.dtype, CASTS)
+
+
+def _check_product(node: Node) -> None:
+    x, other, *_ = (value.type.dtype for value in node.inputs)
+    got = (x, other, node.output.type.dtype)
+    if got not in (SCALED if isinstance(node.op, Conv2d) and node.op.scale else SERVED):
+        raise CodegenError(f"{where(node)}: expected products of f32, wide bf16 or u8 with i8, got {x} with {other}")
 
 
 def _check(node: Node, dtype: DType, allowed: Sequence[DType]) -> None:

@@ -8,12 +8,20 @@ from alula.codegen.kernels.elementwise import is_elementwise
 from alula.core.dtype import DType
 from alula.ir.graph import Graph, Node, Value
 from alula.ir.op import Op
+from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
+from alula.ops.elementwise import Cast
 from alula.ops.matmul import Linear, Matmul
+from alula.ops.norm import LayerNorm
+from alula.ops.outlook import OutlookAttention
+from alula.ops.quantize import Quantize, QuantizeRows
 from alula.ops.shape import Expand, Reshape, Slice, Transpose
 
 EPILOGUE_ANCHORS: tuple[type[Op], ...] = (Linear, Matmul, Conv2d)
+NARROWING_ANCHORS: tuple[type[Op], ...] = (LayerNorm, Attention, OutlookAttention)  # they only narrow what they write
+NARROWING: tuple[type[Op], ...] = (Cast, Quantize)
 VIEWS: tuple[type[Op], ...] = (Reshape, Transpose, Slice, Expand)
+COMPUTED = (DType.F32, DType.I32)  # what an expression goes on with; bytes and bfloat16 end it
 
 
 @dataclass(eq=False, slots=True)
@@ -29,8 +37,8 @@ class Group:
 
     @property
     def output(self) -> Value:
-        """What the kernel writes."""
-        return self.nodes[-1].output
+        """What the kernel writes; the first of it, where the last node has several outputs."""
+        return self.nodes[-1].outputs[0]
 
 
 def group_nodes(graph: Graph) -> list[Group]:
@@ -48,7 +56,7 @@ def group_nodes(graph: Graph) -> list[Group]:
             continue
         if latest >= 0 and _continues(graph, groups[latest], node):
             groups[latest].nodes.append(node)
-            made[node.output] = latest
+            made.update(dict.fromkeys(node.outputs, latest))
             continue
         groups.append(Group([node]))
         made.update(dict.fromkeys(node.outputs, len(groups) - 1))
@@ -57,18 +65,26 @@ def group_nodes(graph: Graph) -> list[Group]:
 
 def _continues(graph: Graph, group: Group, node: Node) -> bool:
     """True where `node` can run in the group's epilogue: all else it needs exists before the group runs."""
-    anchor = group.anchor.op
-    if not is_elementwise(node.op) or not (isinstance(anchor, EPILOGUE_ANCHORS) or is_elementwise(anchor)):
+    anchor, value = group.anchor.op, group.output
+    if isinstance(anchor, NARROWING_ANCHORS):
+        if not isinstance(node.op, NARROWING) and not (isinstance(anchor, LayerNorm) and _by_rows(group, node)):
+            return False
+    elif not is_elementwise(node.op) or not (isinstance(anchor, EPILOGUE_ANCHORS) or is_elementwise(anchor)):
         return False
-    value = group.output
     others = [other for other in node.inputs if other is not value]
     return (
         value in node.inputs
         and graph.sole_use(value) is node
-        and value.type == node.output.type
+        and value.type.dtype in COMPUTED
+        and value.type.shape == node.outputs[0].type.shape
         and all(other.type.dtype is DType.F32 for other in others)
         and not any(_depends(other, group) for other in others)
     )
+
+
+def _by_rows(group: Group, node: Node) -> bool:
+    """True for a quantisation by rows right after the anchor: it has the row at hand."""
+    return isinstance(node.op, QuantizeRows) and len(group.nodes) == 1
 
 
 def _depends(value: Value, group: Group) -> bool:

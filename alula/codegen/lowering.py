@@ -51,7 +51,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One kernel over `count` chunks, with its operands; `label` and `macs` are for people."""
+    """One kernel over `count` chunks, with its operands; `label`, `macs` and their arithmetic are for people."""
 
     kernel: str
     operands: tuple[View, ...]
@@ -59,6 +59,7 @@ class Step:
     count: Count
     label: str
     macs: Dim = 0
+    arithmetic: str = "f32"
 
 
 @dataclass(slots=True)
@@ -71,6 +72,7 @@ class Lowering:
     constants: list[Value] = field(default_factory=list)
     arena: list[Buffer] = field(default_factory=list)
     scratch_bytes: int = 0
+    spare_bytes: int = 0
     views: dict[Value, View] = field(default_factory=dict)
     kernels: dict[tuple[str, Hashable, tuple[DType, ...]], str] = field(default_factory=dict)
     outputs: dict[Value, Buffer] = field(default_factory=dict)
@@ -142,14 +144,33 @@ class Lowering:
         return self.kernels[identity]
 
     def step(
-        self, kernel: str, operands: Sequence[View], writes: View, count: Count, label: str, macs: Dim = 0
+        self,
+        kernel: str,
+        operands: Sequence[View],
+        writes: View,
+        count: Count,
+        label: str,
+        macs: Dim = 0,
+        arithmetic: str = "f32",
     ) -> None:
         """Run a kernel after the steps there are."""
-        self.steps.append(Step(kernel, tuple(operands), writes, count, label, macs))
+        self.steps.append(Step(kernel, tuple(operands), writes, count, label, macs, arithmetic))
 
     def scratch(self, elements: int) -> None:
         """Every thread needs room for so many f32 elements, 64-byte aligned."""
         self.scratch_bytes = max(self.scratch_bytes, -(-elements * 4 // 64) * 64)
+
+    def spare(self, bytes: int) -> None:
+        """So much memory beyond the arena may be read; what it holds counts for nothing."""
+        self.spare_bytes = max(self.spare_bytes, -(-bytes // 64) * 64)
+
+    def in_arena(self, view: View) -> View:
+        """The view, copied to the arena where it lies in memory that must not be read beyond its end."""
+        if view.buffer.space is Space.ARENA:
+            return view
+        copy = self.temporary(view.type)
+        self.copy(view, copy)
+        return copy
 
     # Inside
 
@@ -194,7 +215,7 @@ def lower(graph: Graph, code: Code) -> Lowering:
         state.views[value] = View.whole(Buffer(Space.INPUT, index, value.type.bytes), value.type)
     computed = [value for _, value in graph.outputs]
     groups = group_nodes(graph)
-    made = {group.output for group in groups}
+    made = {value for group in groups for value in group.nodes[-1].outputs}
     for index, value in enumerate(computed):
         if value in made and value not in computed[:index]:
             state.outputs[value] = Buffer(Space.OUTPUT, index, value.type.bytes)

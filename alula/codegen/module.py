@@ -21,6 +21,7 @@ class Code:
 
     def __init__(self, target: CpuTarget) -> None:
         self.target = target
+        self.uses_matrix = False  # a function uses the processor's tile registers
         self.module = ir.Module(name="alula")
         self.module.triple = TRIPLE
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from alula.codegen.kernels.tile import panel_width
-from alula.core.dtype import Array
+from alula.core.dtype import Array, DType
 from alula.core.errors import CodegenError
 from alula.core.target import CpuTarget
 from alula.ir.graph import Graph, Node, Value
 from alula.ir.types import fixed
 from alula.ir.verifier import verify
-from alula.ops.conv import Conv2d
-from alula.ops.matmul import Linear, unpacked
+from alula.ops.conv import Conv2d, whole_groups
+from alula.ops.matmul import Linear, group_of, unpacked
 
 
 def pack_weights(graph: Graph, target: CpuTarget) -> None:
@@ -53,19 +53,25 @@ def _pack(graph: Graph, node: Node, panel: int, packed: dict[tuple[Value, int], 
 
 
 def plain_groups(op: Linear | Conv2d, weight: Array) -> list[Array]:
-    """The weight of each group as [features, k], from whatever layout the op has."""
+    """The weight of each group as [features, k], channels in whole groups of the packed layout."""
     if isinstance(op, Linear):
         return [unpacked(weight, op.features) if op.panel else weight]
     if op.panel:
         return [unpacked(group, op.features // op.groups) for group in weight]
-    rows = weight.shape[0] // op.groups
-    return [weight[g * rows : (g + 1) * rows].reshape(rows, -1) for g in range(op.groups)]
+    features, kh, kw, c = weight.shape
+    rows, whole = features // op.groups, whole_groups(c, DType.of(weight))
+    wide = np.zeros((features, kh, kw, whole), weight.dtype)
+    wide[..., :c] = weight
+    return [wide[g * rows : (g + 1) * rows].reshape(rows, -1) for g in range(op.groups)]
 
 
 def panels(weight: Array, panel: int) -> Array:
-    """[n,k] -> [ceil(n/panel),k,panel], the rest of the last panel zero."""
-    n, k = weight.shape
+    """[n,k] -> [ceil(n/panel),k/g,panel,g], as `Linear` says, the rest of the last panel zero."""
+    (n, k), group = weight.shape, group_of(DType.of(weight))
+    if k % group:
+        raise CodegenError(f"weight {DType.of(weight)}[{n},{k}]: expected an inner size that is a multiple of {group}")
     count = -(-n // panel)
     padded = np.zeros((count * panel, k), weight.dtype)
     padded[:n] = weight
-    return np.ascontiguousarray(padded.reshape(count, panel, k).transpose(0, 2, 1))
+    packed = np.ascontiguousarray(padded.reshape(count, panel, k // group, group).transpose(0, 2, 1, 3))
+    return packed if group > 1 else packed.reshape(count, k, panel)

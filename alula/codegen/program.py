@@ -10,6 +10,7 @@ from typing import Any
 from llvmlite import ir
 
 from alula.codegen.arena import Lifetime, plan_arena
+from alula.codegen.kernels.matrix import emit_configuration, emit_release
 from alula.codegen.lowering import Lowering, Step, lower
 from alula.codegen.module import I8, I64, POINTER, VOID, Code
 from alula.codegen.pieces import piece_size
@@ -28,12 +29,17 @@ CONSTANTS, ARENA, SCRATCH, POOL, STAMPS, INPUTS, OUTPUTS, SIZES = range(8)
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
-    """One step for people: what it computes, on what shape, its multiply-adds and bytes for one image."""
+    """One step for people: what it computes, on what shape; its multiply-adds and bytes read and written an image.
+
+    `arithmetic` is what it multiplies: f32, bf16 or int8.
+    """
 
     label: str
     kernel: str
     shape: str
     macs: int
+    arithmetic: str
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Program:
     constants: tuple[int, ...]  # numbers of the graph's constants, in the order of the pointer table
     arena_bytes: int
     piece: int  # images of a batch that run at a time, and that the arena has to hold; 0: all
+    spare_bytes: int  # beyond the arena, that may be read
     scratch_bytes: int  # of one thread
     steps: tuple[StepInfo, ...]
 
@@ -90,12 +97,21 @@ def assemble(state: Lowering) -> Program:
     order = {value: number for number, value in enumerate(state.graph.constants())}
     ones = dict.fromkeys(state.graph.symbols, 1)
     steps = tuple(
-        StepInfo(step.label, step.kernel, str(step.writes.type), dim_at(step.macs, ones)) for step in state.steps
+        StepInfo(
+            step.label,
+            step.kernel,
+            str(step.writes.type),
+            dim_at(step.macs, ones),
+            step.arithmetic,
+            sum(dim_at(view.type.bytes, ones) for view in step.operands),
+        )
+        for step in state.steps
     )
     constants = tuple(order[value] for value in state.constants)
     inputs = tuple((value.name, str(value.type)) for value in state.graph.inputs)
     outputs = tuple((name, str(value.type)) for name, value in state.graph.outputs)
-    return Program(state.code.object(), inputs, outputs, constants, arena_bytes, piece, state.scratch_bytes, steps)
+    sizes = arena_bytes, piece, state.spare_bytes, state.scratch_bytes
+    return Program(state.code.object(), inputs, outputs, constants, *sizes, steps)
 
 
 def emit_program(state: Lowering, offsets: Mapping[Buffer, int], piece: int) -> None:
@@ -105,12 +121,16 @@ def emit_program(state: Lowering, offsets: Mapping[Buffer, int], piece: int) -> 
     e = Emitter(code, spmd.program)
     frame, thread, threads = spmd.program.args
     e.sizes = _sizes(e, graph, frame)
+    if code.uses_matrix:
+        emit_configuration(e)
     stamp = _stamper(e, frame, thread)
     stamp(0)
     for number, step in enumerate(state.steps):
         thunk = _emit_thunk(state, number, step, offsets)
         e.b.call(spmd.parallel, [frame, thread, threads, step.count(e).value, thunk])
         stamp(number + 1)
+    if code.uses_matrix:
+        emit_release(e)
     e.end()
     emit_spmd(spmd, lambda emitter, frame: _field(emitter, frame, POOL))
     _emit_run(state, piece)

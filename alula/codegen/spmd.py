@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from alula.codegen.kernels.matrix import emit_permission
 from alula.codegen.module import I32, I64, POINTER, VOID, Code
 from alula.codegen.vector import Emitter, Int
 
@@ -229,10 +230,16 @@ def _emit_spawn(code: Code, worker: ir.Function) -> ir.Function:
 
 
 def _emit_pool_functions(code: Code, spawn: ir.Function) -> None:
-    """`alula_pool_create(threads)` -> pool or null, and `alula_pool_destroy(pool)`, which joins the threads."""
+    """`alula_pool_create(threads)` -> pool or null, and `alula_pool_destroy(pool)`, which joins the threads.
+
+    Null says that there is no memory, or that the system does not give the processor's tile registers.
+    """
     create = code.function("alula_pool_create", POINTER, [I64], exported=True)
     e = Emitter(code, create)
     threads = Int(e, create.args[0]).max(1).min(MOST_THREADS)
+    if code.uses_matrix:
+        with e.b.if_then(e.b.icmp_signed("!=", emit_permission(e), ir.Constant(I64, 0))):
+            e.b.ret(ir.Constant(POINTER, None))
     allocate = code.declare("aligned_alloc", POINTER, [I64, I64])
     pool = e.b.call(allocate, [ir.Constant(I64, LINE_BYTES), _queue(e, threads).value])
     with e.b.if_then(e.b.icmp_unsigned("!=", pool, ir.Constant(POINTER, None))):

@@ -270,6 +270,11 @@ class Emitter:
         type = ir.VectorType(F32, len(values))
         return Vec(self, ir.Constant(type, [ir.Constant(F32, float(value)) for value in values]))
 
+    def numbers(self, values: Sequence[Whole], dtype: DType) -> Vec:
+        """A vector of known integers."""
+        type = ir.VectorType(ELEMENTS[dtype], len(values))
+        return Vec(self, ir.Constant(type, [ir.Constant(type.element, value) for value in values]))
+
     def like(self, vector: Vec, value: Vec | float) -> Vec:
         """`value` as a vector of `vector`'s type."""
         if isinstance(value, Vec):
@@ -322,8 +327,13 @@ class Emitter:
         return self.choose("<", a, b, a, b)
 
     def bitcast(self, a: Vec, dtype: DType) -> Vec:
-        """The same bits as elements of another type of the same width."""
-        return Vec(self, self.b.bitcast(a.value, self.type(dtype, a.lanes)))
+        """The same bits as elements of another type, more of them where it is narrower."""
+        lanes = a.lanes * _bits(a.value.type.element) // (8 * dtype.bytes)
+        return Vec(self, self.b.bitcast(a.value, self.type(dtype, lanes)))
+
+    def intrinsic(self, name: str, result: ir.Type, *operands: ir.Value) -> ir.Value:
+        """A call of one of LLVM's intrinsics that stand for an instruction of the processor."""
+        return self.b.call(self.code.declare(name, result, [operand.type for operand in operands]), operands)
 
     def convert(self, a: Vec, operation: str, dtype: DType) -> Vec:
         """An LLVM conversion, by its builder's name: sitofp, fptosi, fpext..."""
@@ -431,6 +441,11 @@ def _suffix(type: Any) -> str:
         return f"v{type.count}{_suffix(type.element)}"
     names = {ir.FloatType: "f32", ir.DoubleType: "f64", ir.HalfType: "f16"}
     return names.get(type.__class__, f"i{getattr(type, 'width', 0)}")
+
+
+def _bits(element: Any) -> int:
+    """Of one element."""
+    return {ir.FloatType: 32, ir.DoubleType: 64, ir.HalfType: 16}.get(element.__class__) or int(element.width)
 
 
 def _as_f32(value: float) -> float:

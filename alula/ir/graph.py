@@ -137,6 +137,19 @@ class Graph:
         used = [value for node in self.nodes for value in node.inputs] + [value for _, value in self.outputs]
         return list(dict.fromkeys(value for value in used if value.is_constant))
 
+    def copied(self) -> tuple[Graph, dict[Value, Value]]:
+        """The same graph in new nodes and values, and which value is which; constants are shared, not copied."""
+        copy = Graph(self.name, self.symbols)
+        copy.preprocess, copy.provenance = self.preprocess, dict(self.provenance)
+        values = {value: copy.input(value.name, value.type) for value in self.inputs}
+        values |= {value: copy.constant(value.data, value.name) for value in self.constants() if value.data is not None}
+        for node in self.nodes:
+            new = copy.add_node(node.op, *(values[value] for value in node.inputs), origin=node.origin)
+            values.update(zip(node.outputs, new.outputs, strict=True))
+        for name, value in self.outputs:
+            copy.output(name, values[value])
+        return copy, values
+
     def __str__(self) -> str:
         from alula.ir.printer import print_graph  # the printer reads graphs: a module of its own, above this one
 

@@ -1,6 +1,19 @@
 """All ops, each with its attributes, type inference and NumPy reference; importing this package registers them."""
 
-from alula.ops import attention, conv, elementwise, matmul, norm, outlook, pool, reduce, shape, softmax, unfold
+from alula.ops import (
+    attention,
+    conv,
+    elementwise,
+    matmul,
+    norm,
+    outlook,
+    pool,
+    quantize,
+    reduce,
+    shape,
+    softmax,
+    unfold,
+)
 
 __all__ = [
     "attention",
@@ -10,6 +23,7 @@ __all__ = [
     "norm",
     "outlook",
     "pool",
+    "quantize",
     "reduce",
     "shape",
     "softmax",

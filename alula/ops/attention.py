@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from alula.core.dims import Dim
-from alula.core.dtype import Array
+from alula.core.dtype import Array, DType
 from alula.core.errors import ShapeError
 from alula.ir.op import Op, register
 from alula.ir.types import TensorType, fixed
@@ -22,23 +22,25 @@ from alula.ops.softmax import exact_softmax
 class Attention(Op):
     """softmax(scale * q k^T) v, head by head.  q[b,n,heads*d], k[b,m,heads*d], v[b,m,heads*e] -> [b,n,heads*e].
 
-    Head h has columns h*d to (h+1)*d.  One float dtype, computed in float64 and rounded once; zeros for m = 0.
+    Head h has columns h*d to (h+1)*d.  One float dtype, computed in float64 and rounded once; zeros for m = 0.  With
+    `wide` the operands are bf16 and the result is f32.
     Source: Vaswani et al., arXiv 1706.03762, section 3.2.
     """
 
     name: ClassVar[str] = "attention"
     heads: int
     scale: float
+    wide: bool = False
 
     def infer(self, q: TensorType, k: TensorType, v: TensorType) -> TensorType:
-        check_dtype(q, FLOATS)
+        check_dtype(q, (DType.BF16,) if self.wide else FLOATS)
         check_same_dtype(q, k, v)
         b, n, columns = q.dims("BNC")
         _, m, _ = k.dims("BMC")
         _, _, values = v.dims("BMC")
         check_shape("k", k, b, m, check_heads(self.heads, columns))
         check_shape("v", v, b, m, check_heads(self.heads, values))
-        return q.reshaped(b, n, values)
+        return TensorType(DType.F32 if self.wide else q.dtype, (b, n, values))
 
     def reference(self, q: Array, k: Array, v: Array) -> Array:
         q64, k64, v64 = (split_heads(x.astype(np.float64), self.heads) for x in (q, k, v))

@@ -12,44 +12,45 @@ from alula.core.dims import Dim
 from alula.core.dtype import Array, DType
 from alula.core.errors import ShapeError
 from alula.ir.op import Op, register
-from alula.ir.types import TensorType
+from alula.ir.types import TensorType, fixed
 from alula.ops.checks import FLOATS, broadcast, check_dtype, check_rank, check_same_dtype, check_shape
 
 
 @register
 @dataclass(frozen=True, slots=True)
 class Linear(Op):
-    """x w^T + bias.  x[...,k], w[n,k], bias[n] or none -> [...,n]; one float dtype; computed in float64, rounded once.
+    """x w^T + bias.  x[...,k], w[n,k], bias[n] or none -> [...,n], of the dtype that `product_dtype` gives.
 
-    A weight of f16 goes with f32 too: stored in half the bytes, exact when it is widened.
-    With panel > 0 the weight is packed, w[ceil(n/panel),k,panel]: row i of the plain one is w[i//panel,:,i%panel], the
-    rest is zero, and features is n.  Raises ShapeError for operands that do not fit.
+    Floats are computed in float64 and rounded once, u8 with i8 is exact in i32.
+    With panel > 0 the weight is packed, w[ceil(n/panel),k/g,panel,g], g = `group_of` its dtype, without the last axis
+    where g is 1: element (i, j) of the plain one is w[i//panel,j//g,i%panel,j%g], the rest is zero, and features is n.
+    Raises ShapeError for operands that do not fit.
     """
 
     name: ClassVar[str] = "linear"
     features: int = 0
     panel: int = 0
+    wide: bool = False
 
     def infer(self, x: TensorType, w: TensorType, bias: TensorType | None = None) -> TensorType:
-        check_dtype(x, FLOATS)
-        check_same_dtype(x, bias)
-        check_weight(x, w)
+        dtype = product_dtype(x, w, wide=self.wide)
+        check_same_dtype(x.cast(dtype), bias)
         check_rank(x, 1)
         check_panel(self.features, self.panel)
         k, n = x.shape[-1], self.features
         if self.panel:
-            check_shape("packed w", w, -(-n // self.panel), k, self.panel)
+            check_shape("packed w", w, -(-n // self.panel), *packed_shape(k, self.panel, w.dtype))
         else:
             n = w.dims("NK")[0]  # type: ignore[assignment]
             check_shape("w", w, n, k)
         check_shape("bias", bias, n)
-        return x.reshaped(*x.shape[:-1], n)
+        return TensorType(dtype, (*x.shape[:-1], n))
 
     def reference(self, x: Array, w: Array, bias: Array | None = None) -> Array:
         plain = unpacked(w, self.features) if self.panel else w
         with np.errstate(all="ignore"):
             y = x.astype(np.float64) @ plain.T.astype(np.float64)
-            return (y if bias is None else y + bias).astype(x.dtype)
+            return (y if bias is None else y + bias).astype(np.int32 if x.dtype == np.uint8 else x.dtype)
 
     def macs(self, types: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         return outputs[0].elements * types[0].shape[-1]
@@ -81,10 +82,38 @@ class Matmul(Op):
         return outputs[0].elements * types[0].shape[-1]
 
 
-def check_weight(x: TensorType, w: TensorType) -> None:
-    """The weight has the dtype of x, or is f16 where x is f32."""
+def product_dtype(x: TensorType, w: TensorType, *, wide: bool) -> DType:
+    """What sums of x times w become.  Raises ShapeError for dtypes that do not go together.
+
+    One float dtype gives itself.  A weight of f16 goes with f32 too: stored in half the bytes, exact when widened.
+    u8 with i8 gives i32.  With `wide`, bf16 gives f32: the sum before it would be rounded.
+    """
+    if wide:
+        check_dtype(x, (DType.BF16,))
+        check_same_dtype(x, w)
+        return DType.F32
+    if x.dtype is DType.U8:
+        check_dtype(w, (DType.I8,))
+        return DType.I32
+    check_dtype(x, FLOATS)
     if (x.dtype, w.dtype) != (DType.F32, DType.F16):
         check_same_dtype(x, w)
+    return x.dtype
+
+
+def group_of(dtype: DType) -> int:
+    """Elements of a packed weight that lie together for one column: as many as a dot product's lane takes at once."""
+    return {DType.BF16: 2, DType.I8: 4}.get(dtype, 1)
+
+
+def packed_shape(k: Dim, panel: int, dtype: DType) -> tuple[Dim, ...]:
+    """The shape of one panel of a packed weight.  Raises ShapeError for a k that is no multiple of the group."""
+    group = group_of(dtype)
+    if group == 1:
+        return (k, panel)
+    if fixed(k, "inner size") % group:
+        raise ShapeError(f"expected an inner size that is a multiple of {group} for {dtype}, got {k}")
+    return (k // group, panel, group)
 
 
 def check_panel(features: int, panel: int) -> None:
@@ -94,6 +123,7 @@ def check_panel(features: int, panel: int) -> None:
 
 
 def unpacked(w: Array, features: int) -> Array:
-    """w[panels,k,panel] -> [features,k]."""
-    panels, k, panel = w.shape
-    return w.transpose(0, 2, 1).reshape(panels * panel, k)[:features]
+    """w[panels,k/g,panel,g], or w[panels,k,panel] -> [features,k]."""
+    panels, words, panel, group = w.shape if w.ndim == 4 else (*w.shape, 1)
+    plain = w.reshape(panels, words, panel, group).transpose(0, 2, 1, 3)
+    return plain.reshape(panels * panel, words * group)[:features]

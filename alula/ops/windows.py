@@ -60,9 +60,13 @@ def dilated(kernel: Pair, dilation: Pair) -> Pair:
 
 
 def padded(x: Array, pad: Pad, value: Any = 0) -> Array:
-    """x[n,h,w,c] with rows and columns of `value` around it."""
+    """x[n,h,w,c] with rows and columns of `value`, one for each channel or one for all, around it."""
     top, left, bottom, right = pad
-    return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=value)
+    n, h, w, c = x.shape
+    whole = np.empty((n, top + h + bottom, left + w + right, c), x.dtype)
+    whole[...] = np.asarray(value if np.size(value) else 0)
+    whole[:, top : top + h, left : left + w] = x
+    return whole
 
 
 def windows(x: Array, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Array:

@@ -57,7 +57,7 @@ class NativeProgram:
         self._run = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, size, size)(self._library["alula_run"])
         self._pool = create(threads)
         if not self._pool:
-            raise MemoryError("thread pool: expected memory for it, got none")
+            raise MemoryError("thread pool: expected memory and the target's registers from the system, got neither")
         self._end = weakref.finalize(self, _destroy, destroy, self._pool, self._library)  # at exit at the latest
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array], batch: int, stamps: Array | None = None) -> None:
@@ -70,6 +70,7 @@ class NativeProgram:
             if not self._end.alive:
                 raise UsageError("session: expected an open one, got a closed one")
             needed = self._program.arena_bytes * self._program.images_at_once(batch)
+            needed += self._program.spare_bytes
             if self._arena.nbytes < needed:
                 self._arena = aligned(needed)
             memory = (

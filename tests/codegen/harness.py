@@ -74,7 +74,7 @@ class Compiled:
         batch = next(iter(sizes.values()), 1)
         given = [guarded_copy(array) for array in inputs]
         outputs = [empty(value.type, sizes) for _, value in self.graph.outputs]
-        arena = guarded(-(-self.program.arena_bytes * batch // 64) * 64)
+        arena = guarded(-(-self.program.arena_bytes * batch // 64) * 64 + self.program.spare_bytes)
         scratch = guarded(self.program.scratch_bytes * self.threads)
         constants = table(self.constants)
         memory = (ctypes.addressof(constants), arena.ctypes.data, scratch.ctypes.data, self.pool, None)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from alula.codegen.kernels import math
+from alula.codegen.kernels.narrow import from_bf16, to_bf16, to_bytes
 from alula.codegen.vector import Emitter, Vec
 from alula.core.dtype import DType
 from alula.ir.op import Op
 from alula.ops import elementwise as ops
 from alula.ops.norm import BatchNorm
+from alula.ops.quantize import Quantize
 
 Rule = Callable[..., Vec]
 O = TypeVar("O", bound=Op)  # noqa: E741
@@ -39,15 +41,19 @@ def is_elementwise(op: Op) -> bool:
 
 
 def as_f32(e: Emitter, vector: Vec, dtype: DType) -> Vec:
-    """A loaded vector as float32; u8 and i8 are exact."""
+    """A loaded vector as float32; bf16, f16, u8 and i8 are exact."""
     match dtype:
         case DType.F32:
             return vector
+        case DType.BF16:
+            return from_bf16(e, vector)
+        case DType.F16:
+            return e.convert(vector, "fpext", DType.F32)
         case DType.U8 | DType.BOOL:
             return e.convert(vector, "uitofp", DType.F32)
         case DType.I8 | DType.I32:
             return e.convert(vector, "sitofp", DType.F32)
-    raise TypeError(f"expected f32, u8, i8, i32 or bool in memory, got {dtype}")
+    raise TypeError(f"expected f32, bf16, f16, u8, i8, i32 or bool in memory, got {dtype}")
 
 
 @emits(ops.Add)
@@ -180,7 +186,9 @@ def _unit(e: Emitter, x: Vec) -> Vec:
 def _cast(e: Emitter, op: ops.Cast, x: Vec) -> Vec:
     match op.dtype:
         case DType.F32:
-            return x
+            return x if x.is_float else e.convert(x, "sitofp", DType.F32)  # the sums of bytes come as i32
+        case DType.BF16:
+            return to_bf16(e, x)
         case DType.I32:
             return e.truncated(x)
         case DType.U8 | DType.I8:
@@ -188,7 +196,12 @@ def _cast(e: Emitter, op: ops.Cast, x: Vec) -> Vec:
         case DType.BOOL:
             ones, zeros = (Vec(e, e.constant(value, DType.U8).value) for value in (1, 0))
             return e.choose("==", x, 0.0, zeros, ones)  # NaN is true
-    raise TypeError(f"expected f32, u8, i8, i32 or bool, got {op.dtype}")
+    raise TypeError(f"expected f32, bf16, u8, i8, i32 or bool, got {op.dtype}")
+
+
+@emits(Quantize)
+def _quantize(e: Emitter, op: Quantize, x: Vec) -> Vec:
+    return to_bytes(e, x, e.constant(op.factor), op.zero)
 
 
 @emits(BatchNorm)

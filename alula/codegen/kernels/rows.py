@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from alula.codegen.kernels import math
+from alula.codegen.kernels.narrow import to_bf16
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
+from alula.core.dtype import DType
 
 VIRTUAL_LANES = 16
 
@@ -61,7 +63,10 @@ def inside(e: Emitter, values: Sequence[Vec], piece: Piece, beyond: float) -> li
 
 
 def softmax_row(e: Emitter, source: Ptr, target: Ptr, count: int, scale: float) -> Vec:
-    """target = exp(scale * (source - max)); returns 1 / their sum in every lane.  `scale` > 0; may work in place."""
+    """target = exp(scale * (source - max)); returns 1 / their sum in every lane.  `scale` > 0; may work in place.
+
+    A target of bfloat16 takes them rounded; the sum is of those before.
+    """
     lowest = [e.constant(float("-inf"))] * parts(e)
 
     def larger(piece: Piece, most: Sequence[Vec]) -> list[Vec]:
@@ -73,7 +78,8 @@ def softmax_row(e: Emitter, source: Ptr, target: Ptr, count: int, scale: float) 
     def powers(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
         values = load_parts(e, source, piece)
         results = [math.exp(e, e.fma(value, scale, most)) for value in values]
-        store_parts(e, results, target, piece)
+        stored = results if target.dtype is DType.F32 else [to_bf16(e, value) for value in results]
+        store_parts(e, stored, target, piece)
         return [total + value for total, value in zip(sums, inside(e, results, piece, 0.0), strict=True)]
 
     sums = fold_row(e, count, [e.constant(0.0)] * parts(e), powers)

@@ -1,4 +1,7 @@
-"""The register tile that matrix products, convolutions and attention share: c[mr,nr] = a[mr,k] @ b[k,nr] in float32."""
+"""The register tile that matrix products, convolutions and attention share: c[mr,nr] = a[mr,k] @ b[k,nr].
+
+k counts words of 32 bits (`kernels/dot.py`): one float32, two bfloat16 or four bytes.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from alula.codegen.kernels.dot import Dot, dot_parts
 from alula.codegen.module import I64, POINTER, VOID, Code
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.core.target import CpuTarget
@@ -14,13 +18,14 @@ from alula.core.target import CpuTarget
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """rows x vectors accumulators; `lda`, `ldb` and `ldc` are the elements from a row to the next of a, b and c.
+    """rows x vectors accumulators; `lda`, `ldb` and `ldc` are the words from a row to the next of a, b and c.
 
     They are fixed so that addresses fold into the instructions: fourteen row pointers would not fit the registers.
-    A turn of the loop does `turn` elements of k, which divides it.  With `early` the tile also asks the second-level
+    A turn of the loop does `turn` words of k, which divides it.  With `early` the tile also asks the second-level
     cache for what the next panel will need.
     """
 
+    dot: Dot
     rows: int
     vectors: int
     lda: int
@@ -30,19 +35,19 @@ class Tile:
     early: bool = False
 
     def registers(self) -> int:
-        """Vector registers it needs: the accumulators, a row of b, one element of a."""
+        """Vector registers it needs: the accumulators, a row of b, one word of a."""
         return self.rows * self.vectors + self.vectors + 1
 
     @property
     def name(self) -> str:
         """Of its function."""
         strides = f"a{self.lda}_b{self.ldb}_c{self.ldc}"
-        return f"tile_f32_{self.rows}x{self.vectors}_{strides}_t{self.turn}{'_early' * self.early}"
+        return f"tile_{self.dot.name}_{self.rows}x{self.vectors}_{strides}_t{self.turn}{'_early' * self.early}"
 
 
 @dataclass(frozen=True, slots=True)
 class Stretches:
-    """How a row of a lies in memory: `outer` x `inner` stretches of k elements, so many elements apart.
+    """How a row of a lies in memory: `outer` x `inner` stretches of k words, so many words apart.
 
     A matrix has one stretch; the window of a convolution has one for each of its rows, or for each of its places.
     """
@@ -64,29 +69,35 @@ def tile_shape(target: CpuTarget) -> tuple[int, int]:
 
 
 def turn_of(k: int) -> int:
-    """Elements of k in a turn of the loop: two where k allows it, which is 3 % faster; four are no faster."""
+    """Words of k in a turn of the loop: two where k allows it, which is 3 % faster; four are no faster."""
     return 2 if k % 2 == 0 else 1
 
 
 def panel_width(target: CpuTarget) -> int:
-    """Columns of a packed panel of float32 weights."""
+    """Columns of a packed panel of weights."""
     return tile_shape(target)[1] * target.lanes()
 
 
-def tile_f32(code: Code, tile: Tile) -> ir.Function:
-    """(a, b, c, k, outer, outer step, inner, inner step): c = the sum over all stretches of a, each k elements long.
+def tile_signature(tile: Tile) -> list[ir.Type]:
+    """What every tile's function takes: a, b, c, k, outer, outer step, inner, inner step, and (ahead, pace) if early.
 
-    a is row-major; b goes on from stretch to stretch; c is overwritten.  Every element of c is one chain of fused
-    multiply-adds in the order of k, whatever the tile.  An early tile takes two arguments more, (ahead, pace): for each
-    k of a stretch it asks for `pace` elements more from `ahead`; addresses beyond all memory do no harm.
+    It makes c = the sum over all stretches of a, each k words long.  a is row-major; b goes on from stretch to stretch;
+    c is overwritten.  An early tile asks, for each k of a stretch, for `pace` words more from `ahead`; addresses beyond
+    all memory do no harm.
     """
+    return [POINTER] * 3 + [I64] * 5 + [POINTER, I64] * tile.early
+
+
+def emit_tile(code: Code, tile: Tile) -> ir.Function:
+    """The function of a tile in vector registers.  Every element of c is one chain of sums in the order of k."""
     if found := code.get(tile.name):
         return found
-    function = code.function(tile.name, VOID, [POINTER] * 3 + [I64] * 5 + [POINTER, I64] * tile.early)
+    function = code.function(tile.name, VOID, tile_signature(tile))
     e = Emitter(code, function)
-    a, b, c = (Ptr(e, argument) for argument in function.args[:3])
+    a, b = (Ptr(e, argument, tile.dot.word) for argument in function.args[:2])
+    c = Ptr(e, function.args[2], tile.dot.sum)
     k, outer, outer_step, inner, inner_step = (Int(e, argument) for argument in function.args[3:8])
-    zeros = [e.constant(0.0)] * (tile.rows * tile.vectors)
+    zeros = [e.constant(0, tile.dot.sum)] * (tile.rows * tile.vectors)
     with e.loop(outer, carried=zeros) as far:
         with e.loop(inner, carried=far.carried) as near:
             stretch = far.index * inner + near.index
@@ -94,16 +105,11 @@ def tile_f32(code: Code, tile: Tile) -> ir.Function:
             b_row = b.at(stretch * k * tile.ldb)
             with e.loop(k, carried=near.carried, step=tile.turn) as loop:
                 if tile.early:
-                    ahead, pace = Ptr(e, function.args[8]), Int(e, function.args[9])
+                    ahead, pace = Ptr(e, function.args[8], tile.dot.word), Int(e, function.args[9])
                     e.prefetch(ahead.at(stretch * k * pace), loop.index * pace)
                 totals: Sequence[Vec] = loop.carried
                 for n in range(tile.turn):
-                    if n:
-                        e.keep_order()  # loads that come early would take registers, and sums would be spilled
-                    sums, at = iter(totals), loop.index + n
-                    columns = [e.load(b_row, at * tile.ldb + v * e.lanes) for v in range(tile.vectors)]
-                    rows = (e.splat(a_row, at + tile.lda * r) for r in range(tile.rows))  # lazy: one row live at a time
-                    totals = [e.fma(row, column, next(sums)) for row in rows for column in columns]
+                    totals = _word(e, tile, a_row, b_row, loop.index + n, totals, first=n == 0)
                 loop.carry(totals)
             near.carry(loop.carried)
         far.carry(near.carried)
@@ -111,3 +117,17 @@ def tile_f32(code: Code, tile: Tile) -> ir.Function:
         e.store(total, c, spot // tile.vectors * tile.ldc + spot % tile.vectors * e.lanes)
     e.end()
     return function
+
+
+def _word(
+    e: Emitter, tile: Tile, a_row: Ptr, b_row: Ptr, at: Int, totals: Sequence[Vec], *, first: bool
+) -> Sequence[Vec]:
+    """The sums with the products of one word of k."""
+    for number, part in enumerate(dot_parts(e, tile.dot)):
+        if number or not first:
+            e.keep_order()  # loads that come early would take registers, and sums would be spilled
+        sums = iter(totals)
+        columns = [part.of_b(e.load(b_row, at * tile.ldb + v * e.lanes)) for v in range(tile.vectors)]
+        rows = (part.of_a(e.splat(a_row, at + tile.lda * r)) for r in range(tile.rows))  # lazy: one row live at a time
+        totals = [part.add(next(sums), row, column) for row in rows for column in columns]
+    return totals

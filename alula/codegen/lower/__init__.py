@@ -10,6 +10,7 @@ from alula.codegen.lower import (  # noqa: F401
     normalize,
     outlook,
     pool,
+    quantize,
     reduce,
     shape,
     softmax,

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from alula.codegen.expression import Expression, Operand, Term
+from alula.codegen.groups import Group
 from alula.codegen.lowering import Lowering
+from alula.codegen.vector import Emitter, Vec
 from alula.codegen.views import View, collapse
 from alula.core.dims import Dim
 from alula.core.dtype import DType
@@ -94,3 +96,16 @@ def scalar_constant(value: Value) -> float | None:
     if value.data is None or value.type.elements != 1 or value.type.dtype is not DType.F32:
         return None
     return float(value.data.reshape(-1)[0])
+
+
+def narrowing(lowering: Lowering, group: Group) -> Expression:
+    """What a kernel that can only narrow does with each vector of its anchor's result."""
+    builder = Builder(lowering, seeds=1)
+    builder.seed(group.anchor.output)
+    builder.nodes(group.nodes[1:])
+    return Expression(1, (), builder.numbered())
+
+
+def narrow(e: Emitter, expression: Expression, value: Vec) -> Vec:
+    """The vector as the kernel writes it."""
+    return expression.emit(e, [value], lambda n: value)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import lcm
 
 import numpy as np
+from llvmlite import ir
 
 from alula.codegen.groups import Group
 from alula.codegen.kernels.elementwise import as_f32
-from alula.codegen.kernels.tile import Stretches, Tile, panel_width, tile_f32, tile_shape, turn_of
-from alula.codegen.lower.gemm import Panels, emit_epilogue, epilogue, for_tiles, widened, widening_room
+from alula.codegen.kernels.dot import Dot, dot_for
+from alula.codegen.kernels.narrow import to_bf16
+from alula.codegen.kernels.tile import Stretches, panel_width
+from alula.codegen.kernels.tiling import Strides, Tiling, call_tile, for_tiles, tiling_for
+from alula.codegen.lower.gemm import Panels, emit_epilogue, epilogue, widened, widening_room
 from alula.codegen.lower.sharing import fill_zeros
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
@@ -38,6 +43,7 @@ class Window:
     dilation: tuple[int, int]
     groups: int
     rows: int
+    tiling: Tiling
     panels: Panels
 
     @property
@@ -46,12 +52,21 @@ class Window:
         return self.kernel[0] * self.kernel[1] * (self.channels // self.groups)
 
     def stretches(self) -> tuple[int, Stretches]:
-        """(length, stretches) in which a window lies in memory: its rows where they are contiguous, else its places."""
-        width, channels = self.size[1] * self.channels, self.channels // self.groups
-        if self.groups == 1 and self.dilation[1] == 1:
-            return self.kernel[1] * channels, Stretches(self.kernel[0], self.dilation[0] * width)
-        steps = self.dilation[0] * width, self.dilation[1] * self.channels
-        return channels, Stretches(self.kernel[0], steps[0], self.kernel[1], steps[1])
+        """(words, stretches) in which a window lies in memory: its rows where they are contiguous, else its places."""
+        length, *steps = stretches(self.size[1], self.channels, self.kernel, self.dilation, self.groups)
+        words = [step // self.tiling.dot.group for step in steps]
+        if len(words) == 1:
+            return length // self.tiling.dot.group, Stretches(self.kernel[0], words[0])
+        return length // self.tiling.dot.group, Stretches(self.kernel[0], words[0], self.kernel[1], words[1])
+
+
+def stretches(
+    width: int, channels: int, kernel: tuple[int, int], dilation: tuple[int, int], groups: int
+) -> tuple[int, ...]:
+    """(elements of a stretch, from one to the next down, and across where a row of the window is in pieces)."""
+    if groups == 1 and dilation[1] == 1:
+        return kernel[1] * channels, dilation[0] * width * channels
+    return channels // groups, dilation[0] * width * channels, dilation[1] * channels
 
 
 @lowers(Conv2d)
@@ -61,7 +76,8 @@ def lower_conv(state: Lowering, group: Group) -> None:
     op = node.op
     assert isinstance(op, Conv2d)
     x, weight, *bias = node.inputs
-    picture = padded_picture(state, x, op)
+    dot = dot_for(weight.type.dtype)
+    picture = padded_picture(state, x, op, dot)
     builder = epilogue(state, group, bias)
     output = state.output(group.output)
     batch, height, width, channels = picture.type.shape
@@ -69,20 +85,26 @@ def lower_conv(state: Lowering, group: Group) -> None:
     panels = Panels(features // op.groups, features, panel_width(state.target), builder.expression(output.type.shape))
     size = fixed(height, "height"), fixed(width, "width")
     c = fixed(channels, "channel count")
-    rows = rows_a_chunk(state.target, op, size[1] * c, oh, ow, op.kernel[0] * op.kernel[1] * c // op.groups)
-    window = Window(size, c, (oh, ow), op.kernel, op.stride, op.dilation, op.groups, rows, panels)
+    k = op.kernel[0] * op.kernel[1] * c // op.groups
+    length = stretches(size[1], c, op.kernel, op.dilation, op.groups)[0]
+    tiling = tiling_for(state.target, dot, length // dot.group)
+    if tiling.matrix:
+        state.spare(tiling.rows * op.stride[1] * c * picture.dtype.bytes)
+        picture = state.in_arena(picture)
+    rows = rows_a_chunk(state.target, op, size[1] * c * dot.a.bytes, oh, ow, k)
+    window = Window(size, c, (oh, ow), op.kernel, op.stride, op.dilation, op.groups, rows, tiling, panels)
     views = [picture, state.contiguous(weight), output, *builder.views]
     widening_room(state, views[1], window.k)
     kernel = state.kernel("conv2d", window, views, lambda chunk: emit_conv(chunk, window))
     label = "+".join(["conv2d", *(other.op.name for other in group.nodes[1:])])
     macs = op.macs([value.type for value in node.inputs], [node.output.type])
     chunks = -(-oh // rows) * op.groups * panels.count
-    state.step(kernel, views, output, lambda e: e.dim(batch) * chunks, label, macs)
+    state.step(kernel, views, output, lambda e: e.dim(batch) * chunks, label, macs, dot.name)
 
 
-def rows_a_chunk(target: CpuTarget, op: Conv2d, row: int, oh: int, ow: int, k: int) -> int:
+def rows_a_chunk(target: CpuTarget, op: Conv2d, row_bytes: int, oh: int, ow: int, k: int) -> int:
     """Output rows whose input stays in half of the second-level cache, and that are not too much work at once."""
-    fitting = target.l2_bytes // 2 // max(4 * row * op.stride[0], 1)
+    fitting = target.l2_bytes // 2 // max(row_bytes * op.stride[0], 1)
     work = CHUNK_MACS // max(ow * k * panel_width(target), 1)
     return max(1, min(oh, fitting, work))
 
@@ -90,42 +112,46 @@ def rows_a_chunk(target: CpuTarget, op: Conv2d, row: int, oh: int, ow: int, k: i
 def emit_conv(chunk: Chunk, window: Window) -> None:
     """One chunk: some rows of one picture's output against one panel of one group."""
     e, (x, w, out, *extra) = chunk.e, chunk.operands
-    (height, width), (oh, ow), panels = window.size, window.out, window.panels
+    (height, width), (oh, ow), panels, tiling = window.size, window.out, window.panels, window.tiling
     part, block = chunk.number % (window.groups * panels.count), chunk.number // (window.groups * panels.count)
     blocks = -(-oh // window.rows)
     batch, first = block // blocks, block % blocks * window.rows
     group, panel = part // panels.count, part % panels.count
     picture = x.at(batch * (height * width * window.channels) + group * (window.channels // window.groups))
     weights = widened(chunk, w.at(part * (window.k * panels.panel)), window.k * panels.panel)
-    length, stretches = window.stretches()
+    words, stretches = window.stretches()
     lda = window.stride[1] * window.channels
-    full, vectors = tile_shape(e.target)
-    room = e.stack(full * panels.panel)
+    strides = Strides(lda // tiling.dot.group, panels.panel, panels.panel)
+    room = e.stack(tiling.rows * panels.panel, tiling.dot.sum)
     with e.loop((first + window.rows).min(oh), start=first) as loop:
         line = picture.at(loop.index * (window.stride[0] * width * window.channels))
         pixel = (batch * oh + loop.index) * ow
 
-        def tile(count: int, column: Int) -> None:
-            function = tile_f32(e.code, Tile(count, vectors, lda, panels.panel, panels.panel, turn_of(length)))
-            e.call(function, line.at(column * lda), weights, room, length, *stretches.arguments)
-            row = pixel + column
-            emit_epilogue(e, panels, count, row, panel * panels.panel, group, room, out, extra)
+        def tile(count: int, column: Int, valid: Int) -> None:
+            call_tile(e, tiling, strides, count, (line.at(column * lda), weights, room), words, stretches=stretches)
+            emit_epilogue(e, panels, valid, pixel + column, panel * panels.panel, group, room, out, extra)
 
-        for_tiles(e, e.int(0), e.int(ow), tile, whole=ow % full == 0)
+        for_tiles(e, tiling, e.int(0), e.int(ow), tile, whole=ow % tiling.rows == 0)
 
 
-def padded_picture(state: Lowering, x: Value, op: Conv2d) -> View:
-    """The input as float32 with its zero border; what `scale` and `shift` make of it lies inside the border."""
+def padded_picture(state: Lowering, x: Value, op: Conv2d, dot: Dot) -> View:
+    """The input in the type that products take, with its border, channels up to whole words of the dot product.
+
+    What `scale` and `shift` make of it lies inside the border.
+    """
     source = state.contiguous(x)
-    if not op.scale and not any(op.pad) and source.dtype is DType.F32:
-        return source
     batch, height, width, channels = source.type.shape
+    c = fixed(channels, "channel count")
+    whole = -(-c // op.groups // dot.group) * dot.group * op.groups
+    if not op.scale and not any(op.pad) and source.dtype is dot.a and whole == c:
+        return source
+    if whole != c and (op.groups > 1 or state.target.lanes() % whole):
+        raise CodegenError(f"conv2d: expected a multiple of {dot.group} channels a group for {dot.name}, got {c}")
     top, left, bottom, right = op.pad
-    padded = TensorType(DType.F32, (batch, height + top + bottom, width + left + right, channels))
+    padded = TensorType(dot.a, (batch, height + top + bottom, width + left + right, whole))
     target = state.temporary(padded)
-    frame = Frame(
-        fixed(height, "height"), fixed(width, "width"), fixed(channels, "channel count"), op.pad, op.scale, op.shift
-    )
+    border = op.border or (0,) * c
+    frame = Frame(fixed(height, "height"), fixed(width, "width"), c, whole, op.pad, op.scale, op.shift, border)
     views = [source, target]
     kernel = state.kernel("pad", frame, views, lambda chunk: emit_pad(chunk, frame))
     state.step(kernel, views, target, lambda e: e.dim(padded.shape[0]) * e.dim(padded.shape[1]), "pad")
@@ -134,57 +160,99 @@ def padded_picture(state: Lowering, x: Value, op: Conv2d) -> View:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A picture's size, the border to put around it, and what happens to the pixels inside."""
+    """A picture's size, the border to put around it, and what happens to the pixels inside.
+
+    Pixels of `channels` elements become pixels of `whole`, the rest of them 0.
+    """
 
     height: int
     width: int
     channels: int
+    whole: int
     pad: tuple[int, int, int, int]
     scale: tuple[float, ...]
     shift: tuple[float, ...]
+    border: tuple[int, ...]
 
 
 def emit_pad(chunk: Chunk, frame: Frame) -> None:
     """One chunk: one row of the padded picture."""
     e, (x, y) = chunk.e, chunk.operands
     top, left, bottom, right = frame.pad
-    columns, inner = (left + frame.width + right) * frame.channels, frame.width * frame.channels
+    columns, inner = (left + frame.width + right) * frame.whole, frame.width * frame.whole
     rows = frame.height + top + bottom
     batch, row = chunk.number // rows, chunk.number % rows - top
     target = y.at(chunk.number * columns)
     within = (row >= 0) & (row < frame.height)
     with e.b.if_else(within.value) as (picture, border):
         with picture:
-            source = x.at((batch * frame.height + row) * inner)
-            fill_zeros(e, target, left * frame.channels)
-            emit_pixels(e, frame, source, target.at(left * frame.channels), inner)
-            fill_zeros(e, target.at(left * frame.channels + inner), right * frame.channels)
+            source = x.at((batch * frame.height + row) * (frame.width * frame.channels))
+            emit_border(e, frame, target, left)
+            emit_pixels(e, frame, source, target.at(left * frame.whole), frame.width)
+            emit_border(e, frame, target.at(left * frame.whole + inner), right)
         with border:
-            fill_zeros(e, target, columns)
+            emit_border(e, frame, target, left + frame.width + right)
 
 
-def emit_pixels(e: Emitter, frame: Frame, source: Ptr, target: Ptr, count: int) -> None:
-    """`count` elements as float32, scaled and shifted by channel; the pattern of channels repeats every few vectors."""
+def emit_border(e: Emitter, frame: Frame, target: Ptr, pixels: int) -> None:
+    """Pixels of the border."""
+    levels = [*frame.border, *[0] * (frame.whole - frame.channels)]
+    if not any(levels):
+        fill_zeros(e, target, pixels * frame.whole)
+        return
+    patterns = [
+        e.numbers([levels[(n * e.lanes + lane) % frame.whole] for lane in range(e.lanes)], target.dtype)
+        for n in range(lcm(frame.whole, e.lanes) // e.lanes)
+    ]
+    _repeat(e, len(patterns), pixels * frame.whole, lambda spot, n, mask: e.store(patterns[n], target, spot, mask))
+
+
+def emit_pixels(e: Emitter, frame: Frame, source: Ptr, target: Ptr, pixels: int) -> None:
+    """Pixels in the target's type, scaled and shifted by channel; the pattern of channels repeats every few vectors."""
     if len(frame.scale) > MOST_SCALED:
         raise CodegenError(f"normalisation: expected at most {MOST_SCALED} channels, got {len(frame.scale)}")
-    period = lcm(frame.channels, e.lanes) if frame.scale else e.lanes
-    patterns = [(_pattern(e, frame.scale, n), _pattern(e, frame.shift, n)) for n in range(period // e.lanes)]
+    period = lcm(frame.whole, e.lanes) if frame.scale else e.lanes
+    affine = [
+        (_pattern(e, frame, frame.scale, n), _pattern(e, frame, frame.shift, n)) for n in range(period // e.lanes)
+    ]
 
-    def vector(spot: Int, n: int, left: int) -> None:
-        mask = e.mask(left) if left < e.lanes else None
-        value = as_f32(e, e.load(source, spot, mask), source.dtype)
-        if frame.scale:
-            value = e.fma(value, *patterns[n])
+    def vector(spot: Int, n: int, mask: ir.Value | None) -> None:
+        spread = frame.whole != frame.channels
+        value = _spread_pixels(e, frame, source, spot, pixels) if spread else e.load(source, spot, mask)
+        if source.dtype is not target.dtype or frame.scale:
+            value = as_f32(e, value, source.dtype)
+            value = e.fma(value, *affine[n]) if frame.scale else value
+            value = to_bf16(e, value) if target.dtype is DType.BF16 else value
         e.store(value, target, spot, mask)
 
+    _repeat(e, len(affine), pixels * frame.whole, vector)
+
+
+def _spread_pixels(e: Emitter, frame: Frame, source: Ptr, spot: Int, pixels: int) -> Vec:
+    """A vector of whole pixels, from so many fewer elements of the source that lie together."""
+    count = e.lanes // frame.whole
+    first = spot // frame.whole
+    loaded = e.load(source, first * frame.channels, e.mask(((pixels - first).min(count)) * frame.channels))
+    zeros = Vec(e, ir.Constant(loaded.value.type, None))
+    lanes = [
+        lane // frame.whole * frame.channels + lane % frame.whole if lane % frame.whole < frame.channels else e.lanes
+        for lane in range(e.lanes)
+    ]
+    return e.shuffle(loaded, zeros, lanes)
+
+
+def _repeat(e: Emitter, patterns: int, count: int, vector: Callable[[Int, int, ir.Value | None], None]) -> None:
+    """`vector(spot, n, mask)` for every vector of `count` elements; n goes round the patterns."""
+    period = patterns * e.lanes
     with e.loop(count // period) as loop:
-        for n in range(period // e.lanes):
-            vector(loop.index * period + n * e.lanes, n, e.lanes)
+        for n in range(patterns):
+            vector(loop.index * period + n * e.lanes, n, None)
     rest = count // period * period
     for n in range(-(-(count - rest) // e.lanes)):
-        vector(e.int(rest + n * e.lanes), n, count - rest - n * e.lanes)
+        left = count - rest - n * e.lanes
+        vector(e.int(rest + n * e.lanes), n, e.mask(left) if left < e.lanes else None)
 
 
-def _pattern(e: Emitter, values: tuple[float, ...], part: int) -> Vec:
-    lanes = [values[(part * e.lanes + lane) % len(values)] if values else 0.0 for lane in range(e.lanes)]
-    return e.constants(np.array(lanes, np.float32))
+def _pattern(e: Emitter, frame: Frame, values: tuple[float, ...], part: int) -> Vec:
+    places = [(part * e.lanes + lane) % max(frame.whole, 1) for lane in range(e.lanes)]
+    return e.constants(np.array([values[place] if place < len(values) else 0.0 for place in places], np.float32))

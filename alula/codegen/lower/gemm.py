@@ -9,10 +9,12 @@ from llvmlite import ir
 
 from alula.codegen.expression import Expression, Operand
 from alula.codegen.groups import Group
+from alula.codegen.kernels.dot import dot_for
 from alula.codegen.kernels.elementwise import as_f32
-from alula.codegen.kernels.tile import Stretches, Tile, panel_width, tile_f32, tile_shape, turn_of
+from alula.codegen.kernels.tile import panel_width
+from alula.codegen.kernels.tiling import Early, Strides, Tiling, call_tile, for_tiles, tiling_for
 from alula.codegen.lower.builder import Builder
-from alula.codegen.lowering import Chunk, Lowering, lowers
+from alula.codegen.lowering import Chunk, Count, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.codegen.views import View
 from alula.core.dims import known_multiple
@@ -22,8 +24,6 @@ from alula.ir.graph import Value
 from alula.ir.types import fixed
 from alula.ops.elementwise import Add
 from alula.ops.matmul import Linear
-
-TAILS = (8, 4, 2, 1)  # rows of the tiles that finish what whole tiles leave over
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class Gemm:
     lda: int
     block: int
     whole: bool
+    tiling: Tiling
     panels: Panels
 
 
@@ -64,20 +65,36 @@ def lower_linear(state: Lowering, group: Group) -> None:
     """x[...,k] against a packed weight; bias and what follows run on the tile."""
     node = group.anchor
     x, weight, *bias = node.inputs
-    source = state.with_rows(x)
+    dot = dot_for(weight.type.dtype)
+    k = fixed(x.type.shape[-1], "inner size")
+    tiling = tiling_for(state.target, dot, k // dot.group)
+    source = operand_rows(state, x, tiling)
     rows, lda = source.rows() or (1, 0)
     builder = epilogue(state, group, bias)
     output = state.output(group.output)
     shape = output.type.shape
-    k, n = fixed(x.type.shape[-1], "inner size"), fixed(shape[-1], "feature count")
+    n = fixed(shape[-1], "feature count")
     panels = Panels(n, n, panel_width(state.target), builder.expression(shape))
-    gemm = Gemm(k, lda, row_block(state.target, k), known_multiple(rows, tile_shape(state.target)[0]), panels)
+    block = row_block(tiling, state.target, k)
+    gemm = Gemm(k, lda, block, known_multiple(rows, tiling.rows), tiling, panels)
     views = [source, state.contiguous(weight), output, *builder.views]
     widening_room(state, views[1], k)
     kernel = state.kernel("linear", (gemm, rows), views, lambda chunk: emit_gemm(chunk, gemm, chunk.e.dim(rows)))
     label = "+".join(["linear", *(other.op.name for other in group.nodes[1:])])
     macs = node.op.macs([value.type for value in node.inputs], [node.output.type])
-    state.step(kernel, views, output, lambda e: blocks(e.dim(rows), gemm.block) * panels.count, label, macs)
+    count: Count = lambda e: blocks(e.dim(rows), gemm.block) * panels.count  # noqa: E731
+    state.step(kernel, views, output, count, label, macs, dot.name)
+
+
+def operand_rows(state: Lowering, x: Value, tiling: Tiling) -> View:
+    """x with its rows evenly spaced in whole words, and memory beyond them for tiles that read too far."""
+    source = state.with_rows(x)
+    if (source.rows() or (1, 0))[1] % tiling.dot.group:
+        source = state.contiguous(x)
+    if tiling.matrix:
+        state.spare(tiling.rows * (source.rows() or (1, 0))[1] * source.dtype.bytes)
+        source = state.in_arena(source)
+    return source
 
 
 def epilogue(state: Lowering, group: Group, bias: Sequence[Value]) -> Builder:
@@ -90,10 +107,10 @@ def epilogue(state: Lowering, group: Group, bias: Sequence[Value]) -> Builder:
     return builder
 
 
-def row_block(target: CpuTarget, k: int) -> int:
+def row_block(tiling: Tiling, target: CpuTarget, k: int) -> int:
     """Rows of a that, k elements each, leave half of the second-level cache to the panels; a multiple of the tile."""
-    rows = tile_shape(target)[0]
-    return max(1, target.l2_bytes // 2 // (4 * max(k, 1)) // rows) * rows
+    rows, row_bytes = tiling.rows, tiling.dot.a.bytes * max(k, 1)
+    return max(1, target.l2_bytes // 2 // row_bytes // rows) * rows
 
 
 def blocks(rows: Int, block: int) -> Int:
@@ -104,31 +121,29 @@ def blocks(rows: Int, block: int) -> Int:
 def emit_gemm(chunk: Chunk, gemm: Gemm, rows: Int) -> None:
     """One chunk: a block of rows against one panel."""
     e, (a, b, c, *extra) = chunk.e, chunk.operands
-    panels = gemm.panels
+    panels, tiling, words = gemm.panels, gemm.tiling, gemm.k // gemm.tiling.dot.group
     block, panel = chunk.number // panels.count, chunk.number % panels.count
     first = block * gemm.block
     last = e.select(block + 1 < blocks(rows, gemm.block), first + gemm.block, rows)
     packed = b.at(panel * (gemm.k * panels.panel))
     weights = widened(chunk, packed, gemm.k * panels.panel)
-    vectors = tile_shape(e.target)[1]
-    room = e.stack(tile_shape(e.target)[0] * panels.panel)
-    ahead, pace = packed.at(gemm.k * panels.panel), prefetch_pace(e, panels.panel, last - first)
+    room = e.stack(tiling.rows * panels.panel, tiling.dot.sum)
+    ahead = packed.at(gemm.k * panels.panel).cast(tiling.dot.word)
+    pace = prefetch_pace(e, tiling, panels.panel, last - first)
+    strides = Strides(gemm.lda // tiling.dot.group, panels.panel, panels.panel)
 
-    def tile(count: int, row: Int) -> None:
-        function = tile_f32(
-            e.code, Tile(count, vectors, gemm.lda, panels.panel, panels.panel, turn_of(gemm.k), early=True)
-        )
-        early = ahead.cast(DType.F32).at((row - first) // tile_shape(e.target)[0] * pace * gemm.k)
-        e.call(function, a.at(row * gemm.lda), weights, room, gemm.k, *Stretches().arguments, early, pace)
-        emit_epilogue(e, panels, count, row, panel * panels.panel, e.int(0), room, c, extra)
+    def tile(count: int, row: Int, valid: Int) -> None:
+        early = Early(ahead.at((row - first) // tiling.rows * pace * words), pace)
+        call_tile(e, tiling, strides, count, (a.at(row * gemm.lda), weights, room), words, early=early)
+        emit_epilogue(e, panels, valid, row, panel * panels.panel, e.int(0), room, c, extra)
 
-    for_tiles(e, first, last, tile, whole=gemm.whole)
+    for_tiles(e, tiling, first, last, tile, whole=gemm.whole)
 
 
 def widened(chunk: Chunk, weights: Ptr, count: int) -> Ptr:
-    """The weights as float32: where they lie, or from float16 into the thread's room, once for all rows of a chunk."""
+    """The weights as tiles take them: where they lie, or from float16 to float32 in the thread's room, once a chunk."""
     e = chunk.e
-    if weights.dtype is DType.F32:
+    if weights.dtype is not DType.F16:
         return weights
     with e.loop(count, step=e.lanes) as loop:
         e.store(e.convert(e.load(weights, loop.index), "fpext", DType.F32), chunk.scratch, loop.index)
@@ -137,31 +152,18 @@ def widened(chunk: Chunk, weights: Ptr, count: int) -> Ptr:
 
 def widening_room(state: Lowering, weight: View, k: int) -> None:
     """Makes room for `widened` weights of one panel."""
-    if weight.dtype is not DType.F32:
+    if weight.dtype is DType.F16:
         state.scratch(k * panel_width(state.target))
 
 
-def prefetch_pace(e: Emitter, panel: int, rows: Int) -> Int:
-    """Elements of the next panel to ask for with each k, so that the tiles of all rows together ask for all of it."""
-    tiles = (rows + (tile_shape(e.target)[0] - 1)) // tile_shape(e.target)[0]
+def prefetch_pace(e: Emitter, tiling: Tiling, panel: int, rows: Int) -> Int:
+    """Words of the next panel to ask for with each k, so that the tiles of all rows together ask for all of it."""
+    tiles = (rows + (tiling.rows - 1)) // tiling.rows
     return e.int(panel) // tiles.max(1) + 1
 
 
-def for_tiles(e: Emitter, first: Int, last: Int, tile: Callable[[int, Int], None], *, whole: bool) -> None:
-    """tile(rows, row) for rows first..last: full tiles, then tiles of 8, 4, 2 and 1 unless all are `whole`."""
-    full = tile_shape(e.target)[0]
-    row = first + (last - first) // full * full
-    with e.loop(row, start=first, step=full) as loop:
-        tile(full, loop.index)
-    for count in (size for size in TAILS if size < full and not whole):
-        left = last - row
-        with e.when(left >= count):
-            tile(count, row)
-        row = row + left // count * count if 2 * count > full else row + left % (2 * count) // count * count
-
-
 def emit_epilogue(
-    e: Emitter, panels: Panels, rows: int, first: Int, column: Int, group: Int, room: Ptr, c: Ptr, extra: list[Ptr]
+    e: Emitter, panels: Panels, rows: Int, first: Int, column: Int, group: Int, room: Ptr, c: Ptr, extra: list[Ptr]
 ) -> None:
     """The tile's sums, through the epilogue, to rows from `first` of c, columns from `column` of the group."""
     ragged = panels.n % panels.panel != 0

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from alula.codegen.expression import Operand
 from alula.codegen.groups import Group
-from alula.codegen.kernels.tile import Stretches, Tile, panel_width, tile_f32, tile_shape, turn_of
+from alula.codegen.kernels.dot import DOT_F32
+from alula.codegen.kernels.tile import panel_width
+from alula.codegen.kernels.tiling import Strides, Tiling, call_tile, for_tiles, tiling_for
 from alula.codegen.kernels.transpose import emit_transpose
-from alula.codegen.lower.gemm import Panels, blocks, emit_epilogue, epilogue, for_tiles, row_block
+from alula.codegen.lower.gemm import Panels, blocks, emit_epilogue, epilogue, row_block
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr
 from alula.codegen.views import View, collapse
@@ -34,6 +36,7 @@ class Product:
     a_batch: Operand
     b_batch: Operand
     block: int
+    tiling: Tiling
     panels: Panels
 
 
@@ -47,7 +50,7 @@ def lower_matmul(state: Lowering, group: Group) -> None:
     output = state.output(group.output)
     *outer, m, n = output.type.shape
     k, width = fixed(a.type.shape[-1], "inner size"), fixed(n, "column count")
-    panel = panel_width(state.target)
+    panel, tiling = panel_width(state.target), tiling_for(state.target, DOT_F32, k)
     plan = Product(
         product(outer),
         m,
@@ -56,7 +59,8 @@ def lower_matmul(state: Lowering, group: Group) -> None:
         (_int(right.strides[-2]), _int(right.strides[-1])),
         _batch(left, tuple(outer)),
         _batch(right, tuple(outer)),
-        rows_a_chunk(state.target, k),
+        rows_a_chunk(tiling, state.target, k),
+        tiling,
         Panels(width, width, panel, builder.expression(output.type.shape)),
     )
     state.scratch(k * panel)
@@ -74,11 +78,11 @@ def lower_matmul(state: Lowering, group: Group) -> None:
     )
 
 
-def rows_a_chunk(target: CpuTarget, k: int) -> int:
+def rows_a_chunk(tiling: Tiling, target: CpuTarget, k: int) -> int:
     """Rows of a that are worth packing a panel for and stay in the second-level cache; a multiple of the tile."""
-    rows = tile_shape(target)[0]
+    rows = tiling.rows
     work = CHUNK_MACS // (max(k, 1) * panel_width(target)) // rows * rows
-    return max(LEAST_TILES * rows, min(work, row_block(target, max(k, 1))))
+    return max(LEAST_TILES * rows, min(work, row_block(tiling, target, k)))
 
 
 def _rows(state: Lowering, a: Value) -> View:
@@ -116,16 +120,14 @@ def emit_product(chunk: Chunk, plan: Product) -> None:
     last = e.select(block + 1 < count, first + plan.block, m)
     left, right = a.at(plan.a_batch.row_offset(e, batch)), b.at(plan.b_batch.row_offset(e, batch))
     emit_panel(e, plan, right, panel, chunk.scratch)
-    vectors, width = tile_shape(e.target)[1], panels.panel
-    room = e.stack(tile_shape(e.target)[0] * width)
+    width, tiling = panels.panel, plan.tiling
+    room, strides = e.stack(tiling.rows * width), Strides(plan.lda, width, width)
 
-    def tile(rows: int, row: Int) -> None:
-        function = tile_f32(e.code, Tile(rows, vectors, plan.lda, width, width, turn_of(plan.k)))
-        packed = chunk.scratch
-        e.call(function, left.at(row * plan.lda), packed, room, plan.k, *Stretches().arguments)
-        emit_epilogue(e, panels, rows, batch * m + row, panel * width, e.int(0), room, c, extra)
+    def tile(rows: int, row: Int, valid: Int) -> None:
+        call_tile(e, tiling, strides, rows, (left.at(row * plan.lda), chunk.scratch, room), plan.k)
+        emit_epilogue(e, panels, valid, batch * m + row, panel * width, e.int(0), room, c, extra)
 
-    for_tiles(e, first, last, tile, whole=known_multiple(plan.m, tile_shape(e.target)[0]))
+    for_tiles(e, tiling, first, last, tile, whole=known_multiple(plan.m, tiling.rows))
 
 
 def emit_panel(e: Emitter, plan: Product, b: Ptr, panel: Int, room: Ptr) -> None:

@@ -19,14 +19,14 @@ def lower_normalize(state: Lowering, group: Group) -> None:
     assert isinstance(op, Normalize)
     source, output = state.contiguous(x), state.output(group.output)
     shape = x.type.shape
-    axes = 2 if len(shape) > 1 and isinstance(shape[-2], int) else 1
+    axes, channels = 2 if len(shape) > 1 and isinstance(shape[-2], int) else 1, len(op.scale)
     rows, count = product(shape[:-axes]), fixed(product(shape[-axes:]), "line")
-    frame, block = Frame(0, 0, len(op.scale), (0, 0, 0, 0), op.scale, op.shift), rows_a_chunk(count)
+    frame, block = Frame(0, 0, channels, channels, (0, 0, 0, 0), op.scale, op.shift, ()), rows_a_chunk(count)
 
     def body(chunk: Chunk) -> None:
         with rows_of(chunk, rows, block) as row:
             pixels, result = (pointer.at(row * count) for pointer in chunk.operands)
-            emit_pixels(chunk.e, frame, pixels, result, count)
+            emit_pixels(chunk.e, frame, pixels, result, count // max(channels, 1))
 
     kernel = state.kernel("normalize", (frame, rows, count), [source, output], body)
     state.step(kernel, [source, output], output, lambda e: chunks(e, rows, block), "normalize")

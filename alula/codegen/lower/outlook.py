@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from alula.codegen.expression import Expression
 from alula.codegen.groups import Group
 from alula.codegen.kernels.rows import scale_row, softmax_row
+from alula.codegen.lower.builder import narrow, narrowing
 from alula.codegen.lower.sharing import each_vector, fill_zeros
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Cond, Emitter, Int, Ptr, Vec
@@ -26,6 +28,7 @@ class Shape:
     windows: tuple[int, int]
     size: tuple[int, int]
     channels: int
+    narrowing: Expression
 
     @property
     def places(self) -> int:
@@ -46,16 +49,17 @@ def lower_outlook(state: Lowering, group: Group) -> None:
             f"outlook_attention {node.origin}: expected windows of at most {MOST_PLACES} places, got {op.kernel}"
         )
     logits, values = (state.contiguous(value) for value in node.inputs)
-    output = state.output(node.output)
+    output = state.output(group.output)
     batch, *size = output.type.shape
     h, w = (fixed(dim, "window count") for dim in logits.type.shape[1:3])
     height, width, channels = (fixed(dim, "outlook size") for dim in size)
-    shape = Shape(op, (h, w), (height, width), channels)
-    state.scratch(channels + op.kernel[1] * shape.places)
+    shape = Shape(op, (h, w), (height, width), channels, narrowing(state, group))
+    state.scratch(channels + op.kernel[1] * shape.places + width * channels)
     views = [logits, values, output]
     kernel = state.kernel("outlook", shape, views, lambda chunk: emit_outlook(chunk, shape))
     macs = op.macs([value.type for value in node.inputs], [node.output.type])
-    state.step(kernel, views, output, lambda e: e.dim(batch) * height, "outlook_attention", macs)
+    label = "+".join(other.op.name for other in group.nodes)
+    state.step(kernel, views, output, lambda e: e.dim(batch) * height, label, macs)
 
 
 def emit_outlook(chunk: Chunk, shape: Shape) -> None:
@@ -64,9 +68,9 @@ def emit_outlook(chunk: Chunk, shape: Shape) -> None:
     (height, width), (h, w) = shape.size, shape.windows
     op, channels = shape.op, shape.channels
     batch, y = chunk.number // height, chunk.number % height
-    row = out.at(chunk.number * (width * channels))
     picture = values.at(batch * (height * width * channels))
-    nothing, weights = chunk.scratch, chunk.scratch.at(channels)
+    row, nothing = chunk.scratch, chunk.scratch.at(width * channels)
+    weights = nothing.at(channels)
     fill_zeros(e, row, width * channels)
     fill_zeros(e, nothing, channels)
     for place_y in range(op.kernel[0]):
@@ -78,6 +82,12 @@ def emit_outlook(chunk: Chunk, shape: Shape) -> None:
             places = window_places(e, shape, picture, nothing, window_y, loop.index)
             line = logits.at(number * (op.heads * shape.places**2) + place_y * op.kernel[1] * shape.places)
             emit_window(e, shape, line, places, row, loop.index * op.stride[1] - op.pad[1], weights)
+    result = out.at(chunk.number * (width * channels))
+
+    def written(column: Int, mask: ir.Value | None) -> None:
+        e.store(narrow(e, shape.narrowing, e.load(row, column, mask)), result, column, mask)
+
+    each_vector(e, width * channels, written)
 
 
 def window_places(e: Emitter, shape: Shape, picture: Ptr, nothing: Ptr, window_y: Int, window_x: Int) -> list[Ptr]:

@@ -34,7 +34,7 @@ def rows_of(chunk: Chunk, rows: Dim, block: int) -> Iterator[Int]:
 
 def fill_zeros(e: Emitter, target: Ptr, count: Dim) -> None:
     """target[count] = 0."""
-    each_vector(e, count, lambda column, mask: e.store(e.constant(0.0), target, column, mask))
+    each_vector(e, count, lambda column, mask: e.store(e.constant(0, target.dtype), target, column, mask))
 
 
 def each_vector(e: Emitter, length: Dim, body: Callable[[Int, ir.Value | None], None]) -> None:

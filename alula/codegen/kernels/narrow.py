@@ -1,0 +1,43 @@
+"""Float32 to the narrower types that products take, and back."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from alula.codegen.kernels.dot import BFloat
+from alula.codegen.vector import Emitter, Vec
+from alula.core.dtype import DType
+
+SHIFTER = 12582912.0  # 1.5 * 2**23: added to a small number, it leaves it rounded to a whole one in the low bits
+
+
+def from_bf16(e: Emitter, x: Vec) -> Vec:
+    """bfloat16 is the upper half of a float32."""
+    return e.bitcast(e.arithmetic("shl", e.convert(x, "zext", DType.I32), 16), DType.F32)
+
+
+def to_bf16(e: Emitter, x: Vec) -> Vec:
+    """The nearest bfloat16, ties to even; NaN stays NaN.
+
+    Where the processor has the instruction, subnormal numbers become 0; else they are rounded as all others are.
+    """
+    if e.target.bf16_dot:
+        pairs = ir.VectorType(BFloat(), x.lanes)
+        name = f"llvm.x86.avx512bf16.cvtneps2bf16.{32 * x.lanes}"
+        return Vec(e, e.b.bitcast(e.intrinsic(name, pairs, x.value), e.type(DType.I16, x.lanes)))
+    bits = e.bitcast(x, DType.I32)
+    odd = e.arithmetic("and_", e.arithmetic("lshr", bits, 16), 1)
+    rounded = e.arithmetic("lshr", bits + 0x7FFF + odd, 16)
+    quiet = e.arithmetic("or_", e.arithmetic("lshr", bits, 16), 0x40)
+    nan = e.b.fcmp_unordered("uno", x.value, x.value)
+    return e.convert(e.blend(nan, quiet, rounded), "trunc", DType.I16)
+
+
+def to_bytes(e: Emitter, x: Vec, factor: Vec, zero: int) -> Vec:
+    """round(x * factor) + zero as unsigned bytes, ties to even, held within 0..255; 0 for NaN.
+
+    Rounding is by a number so large that its last bit is 1: the product, zero and it are added with one rounding.
+    """
+    shifted = e.fma(x, factor, SHIFTER + zero)
+    held = e.min(e.max(shifted, SHIFTER), SHIFTER + 255)
+    return e.convert(e.bitcast(held, DType.I32), "trunc", DType.I8)

@@ -1,0 +1,107 @@
+"""Which tile serves a product, and how rows are cut into tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from alula.codegen.kernels.dot import DOT_F32, Dot
+from alula.codegen.kernels.matrix import TILE_ROWS, TILE_WORDS, emit_matrix_tile
+from alula.codegen.kernels.tile import Stretches, Tile, emit_tile, tile_shape, turn_of
+from alula.codegen.vector import Emitter, Int, Ptr
+from alula.core.target import CpuTarget
+
+VECTOR_TAILS = (8, 4, 2, 1)  # rows of the tiles that finish what whole tiles leave over
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Tiles of `rows` x `vectors` for one kind of product; `matrix` ones run in tile registers.
+
+    Tiles of matrix registers may read up to `rows` rows beyond those they are asked for.
+    """
+
+    dot: Dot
+    rows: int
+    vectors: int
+    matrix: bool = False
+
+    @property
+    def tails(self) -> tuple[int, ...]:
+        """Rows of the smaller tiles, largest first."""
+        return tuple(rows for rows in VECTOR_TAILS if rows < self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Strides:
+    """Words from a row to the next of a, b and c."""
+
+    a: int
+    b: int
+    c: int
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """What to ask the cache for meanwhile: `pace` words from `ahead` for each word of k."""
+
+    ahead: Ptr
+    pace: Int
+
+
+def tiling_for(target: CpuTarget, dot: Dot, words: int) -> Tiling:
+    """The tiles for stretches of `words` words: matrix registers where they come in whole tiles, else vectors.
+
+    The choice never depends on the batch or the rows, so that an element is the same sum in all of them.
+    """
+    if target.matrix and dot is not DOT_F32 and words > 0 and words % TILE_WORDS == 0:
+        return Tiling(dot, 2 * TILE_ROWS, 2, matrix=True)
+    return Tiling(dot, *tile_shape(target))
+
+
+def call_tile(
+    e: Emitter,
+    tiling: Tiling,
+    strides: Strides,
+    rows: int,
+    operands: tuple[Ptr, Ptr, Ptr],
+    k: int,
+    *,
+    vectors: int = 0,
+    stretches: Stretches | None = None,
+    early: Early | None = None,
+) -> None:
+    """c[rows, vectors] = a @ b over stretches of k words; as many vectors as the tiling has, unless fewer are given."""
+    stretches = stretches or Stretches()
+    shape = (rows, vectors or tiling.vectors, strides.a, strides.b, strides.c, turn_of(k), early is not None)
+    tile = Tile(tiling.dot, *shape)
+    function = emit_matrix_tile(e.code, tile) if tiling.matrix else emit_tile(e.code, tile)
+    more = () if early is None else (early.ahead, early.pace)
+    e.call(function, *operands, k, *stretches.arguments, *more)
+
+
+def for_tiles(
+    e: Emitter, tiling: Tiling, first: Int, last: Int, tile: Callable[[int, Int, Int], None], *, whole: bool
+) -> None:
+    """tile(rows, row, valid) for rows first..last: full tiles, then smaller ones unless all are `whole`.
+
+    The last tile in matrix registers has `rows` of which only `valid` count; all others are exact.
+    """
+    full = tiling.rows
+    row = first + (last - first) // full * full
+    with e.loop(row, start=first, step=full) as loop:
+        tile(full, loop.index, e.int(full))
+    if whole:
+        return
+    if tiling.matrix:
+        left = last - row
+        with e.when(left >= TILE_ROWS + 1):
+            tile(full, row, left)
+        with e.when((left >= 1) & (left < TILE_ROWS + 1)):
+            tile(TILE_ROWS, row, left)
+        return
+    for count in tiling.tails:
+        left = last - row
+        with e.when(left >= count):
+            tile(count, row, e.int(count))
+        row = row + left // count * count if 2 * count > full else row + left % (2 * count) // count * count

@@ -1,0 +1,73 @@
+"""From float32 to the bytes that integer products take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from alula.core.dtype import Array, DType
+from alula.core.errors import ShapeError
+from alula.ir.op import Op, register
+from alula.ir.types import TensorType
+from alula.ops.checks import check_dtype, check_rank
+
+LARGEST_BYTE = 255
+MIDDLE = 128  # stands for 0 where bytes are symmetric
+STEPS = 127  # on either side of the middle
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class Quantize(Op):
+    """round(x / scale) + zero, ties to even, held within 0..255; 0 for NaN.  x f32 -> u8 of the same shape.
+
+    x is multiplied by the float32 nearest to 1 / scale, and rounded once.  Raises ShapeError unless scale is positive,
+    its reciprocal finite, and zero a byte.  Source: ONNX QuantizeLinear-13.
+    """
+
+    name: ClassVar[str] = "quantize"
+    scale: float
+    zero: int
+
+    def infer(self, x: TensorType) -> TensorType:
+        check_dtype(x, (DType.F32,))
+        if not 2.0**-120 <= self.scale <= 2.0**120 or not 0 <= self.zero <= LARGEST_BYTE:
+            raise ShapeError(f"expected a scale of 2**-120..2**120 and a zero of 0..255, got {self.scale}, {self.zero}")
+        return x.cast(DType.U8)
+
+    @property
+    def factor(self) -> float:
+        """The float32 that x is multiplied by."""
+        return float(np.float32(1 / self.scale))
+
+    def reference(self, x: Array) -> Array:
+        with np.errstate(all="ignore"):
+            levels = np.rint(x.astype(np.float64) * self.factor + self.zero)
+            return np.where(np.isnan(levels), 0, np.clip(levels, 0, LARGEST_BYTE)).astype(np.uint8)
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class QuantizeRows(Op):
+    """Bytes and a scale for each row.  x[...,c] f32 -> q[...,c] u8, scale[...,1] f32: x is about (q - 128) * scale.
+
+    scale = largest |x| / 127, q = round(x * (127 / largest |x|)) + 128, ties to even; a row of zeros has scale 0 and
+    q = 128.  Rows with NaN or infinities mean nothing.
+    """
+
+    name: ClassVar[str] = "quantize_rows"
+
+    def infer(self, x: TensorType) -> tuple[TensorType, TensorType]:
+        check_dtype(x, (DType.F32,))
+        check_rank(x, 1)
+        return x.cast(DType.U8), x.reshaped(*x.shape[:-1], 1)
+
+    def reference(self, x: Array) -> tuple[Array, Array]:
+        with np.errstate(all="ignore"):
+            largest = np.abs(x).max(-1, keepdims=True, initial=0)
+            factor = np.where(largest > 0, np.float32(STEPS) / largest, 0).astype(np.float32)
+            levels = np.rint(x.astype(np.float64) * factor + MIDDLE)
+            q = np.where(np.isnan(levels), 0, np.clip(levels, 0, LARGEST_BYTE)).astype(np.uint8)
+            return q, (largest * np.float32(1 / STEPS)).astype(np.float32)

@@ -1,0 +1,48 @@
+"""Narrowing before views: what a kernel makes is then narrowed as it is written, and fewer bytes are moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from alula.core.dtype import DType
+from alula.ir.graph import Graph, Node, Value
+from alula.ops.elementwise import Cast
+from alula.ops.quantize import Quantize
+from alula.ops.shape import Reshape, Slice, Transpose
+from alula.passes.rewrite import RewritePass
+
+VIEWS = (Reshape, Transpose, Slice)
+
+
+@dataclass(frozen=True)
+class HoistNarrowing(RewritePass):
+    """narrow(view(x))  =>  view(narrow(x)), narrow a cast to bf16 or a quantisation.
+
+    Done only where all uses of x, through whatever views, narrow it in the same way: else x would be computed twice.
+    """
+
+    name: ClassVar[str] = "hoist-narrowing"
+    anchors: ClassVar = (Cast, Quantize)
+
+    def rewrite(self, node: Node, graph: Graph) -> Value | None:
+        view = node.inputs[0].producer
+        if isinstance(node.op, Cast) and node.op.dtype is not DType.BF16:
+            return None
+        if view is None or not isinstance(view.op, VIEWS):
+            return None
+        if any(user is None or user.op != node.op for user in _users(graph, view.inputs[0])):
+            return None
+        return graph.add(view.op, graph.add(node.op, view.inputs[0]))
+
+
+def _users(graph: Graph, value: Value) -> Iterator[Node | None]:
+    """Who takes a value, through any views; None stands for an output of the graph."""
+    if any(value is output for _, output in graph.outputs):
+        yield None
+    for user in dict.fromkeys(value.uses):
+        if isinstance(user.op, VIEWS):
+            yield from _users(graph, user.output)
+        else:
+            yield user

@@ -1,0 +1,159 @@
+"""Products of bytes: activations as u8, weights as i8 with a scale for each feature, sums exact in i32.
+
+x is about (q - zero) * s, w about v * t[n]; the sum of x * w is then s * t[n] * (sum of q * v - zero * sum of v): the
+last term, known beforehand, joins the bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from alula.core.dtype import Array, DType
+from alula.ir.graph import Graph, Node, Value
+from alula.ir.verifier import verify
+from alula.ops.conv import Conv2d
+from alula.ops.elementwise import Add, Cast, Mul
+from alula.ops.matmul import Linear
+from alula.ops.norm import LayerNorm
+from alula.ops.quantize import LARGEST_BYTE, MIDDLE, STEPS, QuantizeRows
+from alula.passes.hoist_narrowing import HoistNarrowing
+from alula.passes.remove_duplicates import RemoveDuplicates
+from alula.passes.rewrite import Repeat
+from alula.quant.products import narrowable
+from alula.quant.ranges import Range, Runner, observe, root
+
+WIDEN = Cast(DType.F32)
+
+
+def use_int8(graph: Graph, data: Iterable[Array | Sequence[Array]] | None, runner: Runner) -> None:
+    """Linear layers and convolutions with constant float32 weights take bytes, in place.
+
+    Rows that a LayerNorm makes have a scale each, which its kernel finds as it writes them.  All other activations have
+    one scale, from the range that `data` shows; without data linear layers have a scale for each row, found in a step
+    of its own, and convolutions of anything but pixels stay as they are.
+    """
+    products = list(narrowable(graph, DType.I8))
+    ranges: dict[Value, Range] = {}
+    if data is not None:
+        ranges = observe(graph, [node for node in products if not _by_rows(node) and not _pixels(node)], data, runner)
+    stored: dict[Value, Weight] = {}  # tied weights stay tied
+    for node in products:
+        if _pixels(node):
+            _use_pixels(graph, node)
+        elif _by_rows(node) or (not ranges and isinstance(node.op, Linear)):
+            _use_rows(graph, node, stored)
+        elif root(node.inputs[0]) in ranges:
+            _use_range(graph, node, ranges[root(node.inputs[0])], stored)
+    Repeat((HoistNarrowing(), RemoveDuplicates())).run(graph)
+    verify(graph)
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """`levels` i8[n,...], what one level is worth in each feature, f64[n], and the sum of each feature's levels."""
+
+    levels: Value
+    steps: Array
+    sums: Array
+
+    @classmethod
+    def of(cls, graph: Graph, weight: Array, name: str) -> Weight:
+        """The nearest levels, the largest weight of each feature being 127 of them."""
+        n = weight.shape[0]
+        flat = weight.reshape(n, -1).astype(np.float64)
+        largest = np.abs(flat).max(axis=1)
+        steps = np.where(largest > 0, largest / STEPS, 1.0)
+        levels = np.clip(np.rint(flat / steps[:, None]), -STEPS, STEPS)
+        return cls(graph.constant(levels.astype(np.int8).reshape(weight.shape), name), steps, levels.sum(axis=1))
+
+
+def _by_rows(node: Node) -> bool:
+    made_by = root(node.inputs[0]).producer
+    last = node.inputs[0].type.shape[-1:] == root(node.inputs[0]).type.shape[-1:]
+    return isinstance(node.op, Linear) and made_by is not None and isinstance(made_by.op, LayerNorm) and last
+
+
+def _pixels(node: Node) -> bool:
+    """True for a convolution that takes u8 as it is and scales it by channel."""
+    return isinstance(node.op, Conv2d) and bool(node.op.scale) and node.inputs[0].type.dtype is DType.U8
+
+
+def _use_range(graph: Graph, node: Node, range: Range, stored: dict[Value, Weight]) -> None:
+    """One scale for all of x; the border of a convolution is the byte that stands for 0."""
+    x, weight, *bias = node.inputs
+    quantize = range.quantize()
+    levels = _stored(graph, weight, stored)
+    op = node.op
+    if isinstance(op, Conv2d) and quantize.zero:
+        op = replace(op, border=(quantize.zero,) * _channels(x))
+    scales = quantize.scale * levels.steps
+    shifts = _bias(bias, len(scales)) - scales * quantize.zero * levels.sums
+    with graph.before(node):
+        total = graph.add(WIDEN, graph.add(op, graph.add(quantize, x), levels.levels))
+        _put(graph, node, graph.add(Add(), graph.add(Mul(), total, _vector(graph, scales)), _vector(graph, shifts)))
+
+
+def _use_rows(graph: Graph, node: Node, stored: dict[Value, Weight]) -> None:
+    """A scale for each row of x."""
+    x, weight, *bias = node.inputs
+    levels = _stored(graph, weight, stored)
+    with graph.before(node):
+        rows = graph.add_node(QuantizeRows(), x)
+        q, row_scales = rows.outputs
+        total = graph.add(WIDEN, graph.add(node.op, q, levels.levels))
+        centred = graph.add(Add(), total, _vector(graph, -MIDDLE * levels.sums))
+        scaled = graph.add(Mul(), graph.add(Mul(), centred, _vector(graph, levels.steps)), row_scales)
+        _put(graph, node, graph.add(Add(), scaled, _vector(graph, _bias(bias, len(levels.steps)))) if bias else scaled)
+
+
+def _use_pixels(graph: Graph, node: Node) -> None:
+    """Pixels are bytes already: their scales by channel go into the weights, the border is the byte nearest to 0."""
+    x, weight, *bias = node.inputs
+    op, plain = node.op, weight.data
+    assert isinstance(op, Conv2d) and plain is not None
+    scale, shift = np.array(op.scale), np.array(op.shift)
+    border = np.clip(np.rint(-shift / scale), 0, LARGEST_BYTE)
+    levels = Weight.of(graph, plain * scale, weight.name)
+    assert levels.levels.data is not None
+    offsets = (levels.levels.data.astype(np.float64) * border).sum(axis=(1, 2, 3)) * levels.steps
+    rest = (plain.astype(np.float64) * (scale * border + shift)).sum(axis=(1, 2, 3))
+    shifts = _bias(bias, len(offsets)) + rest - offsets
+    with graph.before(node):
+        quantised = replace(op, scale=(), shift=(), border=tuple(int(level) for level in border))
+        total = graph.add(WIDEN, graph.add(quantised, x, levels.levels))
+        _put(
+            graph, node, graph.add(Add(), graph.add(Mul(), total, _vector(graph, levels.steps)), _vector(graph, shifts))
+        )
+
+
+def _stored(graph: Graph, weight: Value, stored: dict[Value, Weight]) -> Weight:
+    if weight not in stored:
+        assert weight.data is not None
+        stored[weight] = Weight.of(graph, weight.data, weight.name)
+    return stored[weight]
+
+
+def _bias(bias: Sequence[Value], count: int) -> Array:
+    if not bias:
+        return np.zeros(count)
+    data = bias[0].data
+    assert data is not None, "narrowable nodes have constant biases"
+    return data.astype(np.float64)
+
+
+def _vector(graph: Graph, values: Array) -> Value:
+    return graph.constant(values.astype(np.float32))
+
+
+def _channels(x: Value) -> int:
+    channels = x.type.shape[-1]
+    assert isinstance(channels, int)
+    return channels
+
+
+def _put(graph: Graph, node: Node, value: Value) -> None:
+    graph.replace(node.output, value)
+    graph.remove(node)

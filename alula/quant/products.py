@@ -1,0 +1,32 @@
+"""Which linear layers and convolutions can be computed in a narrower type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from alula.core.dtype import DType
+from alula.ir.graph import Graph, Node
+from alula.ops.conv import Conv2d, whole_groups
+from alula.ops.matmul import Linear, group_of
+
+LEAST_LANES = 8  # of any target: pixels of so many channels can be widened to whole words on the way
+
+
+def narrowable(graph: Graph, weight: DType) -> Iterator[Node]:
+    """The nodes in float32 whose weight and bias are constant and whose rows are whole words of the narrow type."""
+    for node in list(graph.nodes):
+        if not isinstance(node.op, Linear | Conv2d) or node.op.panel:
+            continue
+        constants = node.inputs[1:]
+        if all(value.is_constant and value.type.dtype is DType.F32 for value in constants) and _fits(node, weight):
+            yield node
+
+
+def _fits(node: Node, weight: DType) -> bool:
+    c = node.inputs[1].type.shape[-1]
+    if not isinstance(c, int) or not c:
+        return False
+    whole = whole_groups(c, weight)
+    if isinstance(node.op, Linear) or node.op.groups > 1:  # type: ignore[attr-defined]
+        return c % group_of(weight) == 0
+    return whole == c or LEAST_LANES % whole == 0
