@@ -77,10 +77,10 @@ class Model:
 def build(graph: Graph, config: BuildConfig | None = None, calibration: Calibration | None = None) -> Model:
     """The model that `config` asks for.  The graph is rewritten in place: import it again to build it another way.
 
-    `calibration` holds inputs as the built model takes them, for the qint8 precisions: arrays of any batch, or one array
-    for each input.  Without it activations get a scale for each row, and convolutions of anything but pixels stay float.
-    Raises UsageError for a batch that cannot be and for calibration that does not fit or that the precision has no use
-    for, ShapeError where the preprocessing does not fit.
+    `calibration` holds inputs as the built model takes them, for the qint8 precisions: arrays of any batch, or one
+    array for each input.  Without it activations get a scale for each row, and convolutions of anything but pixels
+    stay float.  Raises UsageError for a batch that cannot be and for calibration that does not fit or that the
+    precision has no use for, ShapeError where the preprocessing does not fit.
     """
     config = config or BuildConfig()
     if calibration is not None and not config.precision.startswith(INT8):

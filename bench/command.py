@@ -13,11 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import alula
-from alula.cli.doctor import PEAKS
 from alula.cli.main import DONE, INTERRUPTED, WORK_FAILED, WRONG_USAGE, Parser
 from alula.cli.options import positive
 from alula.core.errors import AlulaError, CodegenError
-from alula.runtime.host import measure_peak, native_target, processor_name
+from alula.core.target import CpuTarget
+from alula.runtime.host import DOTS, measure_peak, native_target, processor_name
 
 PEAK_TRIES = 10
 
@@ -53,30 +53,32 @@ def command(main: Callable[[Sequence[str]], int]) -> int:
         return INTERRUPTED
 
 
-def peaks(threads: Sequence[int]) -> dict[str, dict[str, float]]:
-    """Billions of operations a second that so many threads reach between registers, by element type and thread count.
+def peaks(threads: Sequence[int], target: CpuTarget | None = None) -> dict[str, dict[str, float]]:
+    """Billions of operations a second that so many threads reach between registers, by arithmetic and thread count.
 
-    The best of some tries, for others only slow it; without the types that the processor has no instructions for.
+    With the target's instructions, or the richest that there are here; the best of some tries, for others only slow it.
+    Without the arithmetics whose registers the system does not give.
     """
     found: dict[str, dict[str, float]] = {}
-    for dtype in PEAKS:
+    for dtype in DOTS:
         with suppress(CodegenError):
-            found[dtype] = {str(count): _peak(dtype, count) for count in threads}
+            found[dtype] = {str(count): _peak(target or native_target(), dtype, count) for count in threads}
     return found
 
 
-def _peak(dtype: str, threads: int) -> float:
-    return max(measure_peak(native_target(), dtype, threads=threads) for _ in range(PEAK_TRIES))
+def _peak(target: CpuTarget, dtype: str, threads: int) -> float:
+    return max(measure_peak(target, dtype, threads=threads) for _ in range(PEAK_TRIES))
 
 
-def machine(packages: Sequence[str], threads: Sequence[int]) -> dict[str, Any]:
+def machine(packages: Sequence[str], threads: Sequence[int], target: CpuTarget | None = None) -> dict[str, Any]:
     """The processor, versions, measured peaks, the load of others, and the date."""
+    target = target or native_target()
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": processor_name(),
         "cores": os.cpu_count(),
-        "target": native_target().name,
-        "peak_gflops": peaks(threads),
+        "target": target.name,
+        "peak_gflops": peaks(threads, target),
         "load_average": os.getloadavg()[0],
         "versions": {
             "python": platform.python_version(),

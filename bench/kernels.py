@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 import alula
 from alula.artifact.reader import read_model
 from alula.cli.options import add_json, add_model, check_writable, positive
+from alula.cli.peaks import macs_by_arithmetic
 from alula.cli.report import print_table, write_json
 from alula.codegen.groups import VIEWS, Group, group_nodes
 from alula.codegen.packing import pack_weights
@@ -29,11 +29,12 @@ from alula.core.errors import AlulaError
 from alula.ir.graph import Graph, Value
 from alula.runtime.host import native_target
 from alula.runtime.native import NativeProgram
+from bench.arithmetic import values
 from bench.command import DONE, Parser, command, machine
-from bench.single import Cost, empty, weight
-from bench.table import PACKAGES, cells, figures
+from bench.single import Cost, empty, placed
+from bench.table import MEASURES, PACKAGES, figures, measures, peaks_on
 
-COLUMNS = ("step", "of time", "count", "ms", "GFLOP/s", "of peak", "GB/s")
+COLUMNS = ("step", "of time", "count", *MEASURES)
 
 
 @dataclass
@@ -95,8 +96,9 @@ class Step:
     def cost(self, batch: int) -> Cost:
         """The median's cost; the first run is a warm-up."""
         moved = [*self.inputs, self.output, *(v.data for v in self.part.graph.constants() if v.data is not None)]
-        macs = batch * sum(step.macs for step in self.program.steps)
-        return Cost(float(np.median(self.seconds[1:])), macs, sum(array.nbytes for array in moved))
+        work = {name: batch * macs for name, macs in macs_by_arithmetic(self.program.steps).items()}
+        median, least = float(np.median(self.seconds[1:])), min(self.seconds[1:])
+        return Cost(median, least, work, sum(array.nbytes for array in moved))
 
 
 def prepare(graph: Graph, arrays: dict[Value, Array], batch: int, threads: int) -> list[Step]:
@@ -107,7 +109,7 @@ def prepare(graph: Graph, arrays: dict[Value, Array], batch: int, threads: int) 
         part = Part.of(group, graph.symbols)
         if (text := str(part.graph)) not in programs:  # equal blocks are compiled once
             programs[text] = compile_graph(part.graph, native_target())
-        constants = [np.ascontiguousarray(value.data) for value in part.graph.constants()]
+        constants = [placed(value.data) for value in part.graph.constants() if value.data is not None]
         arrays[part.output] = empty(part.output, batch)
         native = NativeProgram(programs[text], constants, threads)
         inputs = [arrays[value] for value in part.inputs]
@@ -127,8 +129,8 @@ def main(given: Sequence[str]) -> int:
     check_writable(options.json)
     found = machine(PACKAGES, [options.threads])
     whole_s, steps = measure(options.model, options.batch_size, options.threads, options.iterations)
-    peak = found["peak_gflops"]["f32"][str(options.threads)]
-    rows, results = summary(steps, options.batch_size, options.threads, peak)
+    peaks = peaks_on(found["peak_gflops"], options.threads)
+    rows, results = summary(steps, options.batch_size, peaks)
     total_ms = sum(row["ms"] for row in results)
     print_table(f"{options.model.name}, batch {options.batch_size}, {options.threads} threads", COLUMNS, rows)
     print(f"{len(steps)} steps {total_ms:.1f} ms one by one, {whole_s * 1e3:.1f} ms as a whole")
@@ -141,7 +143,7 @@ def measure(path: Path, batch: int, threads: int, iterations: int) -> tuple[floa
     with read_model(path) as file, alula.load(path, threads=threads) as session:
         graph = file.graph()
         pack_weights(graph, native_target())
-        arrays = {value: weight(*empty(value, batch).shape).astype(value.type.dtype.numpy) for value in graph.inputs}
+        arrays = {value: placed(values(value.type.dtype, *empty(value, batch).shape)) for value in graph.inputs}
         inputs = [arrays[value] for value in graph.inputs]
         steps = prepare(graph, arrays, batch, threads)
         seconds = []
@@ -158,28 +160,21 @@ def measure(path: Path, batch: int, threads: int, iterations: int) -> tuple[floa
 
 
 def summary(
-    steps: Sequence[Step], batch: int, threads: int, peak: float
+    steps: Sequence[Step], batch: int, peaks: Mapping[str, float]
 ) -> tuple[list[tuple[Any, ...]], list[dict[str, Any]]]:
     """Rows to print and figures for JSON, equal steps together, those that take longest first."""
-    kinds = Counter(step.part.label for step in steps)
-    costs: dict[str, list[Cost]] = {kind: [] for kind in kinds}
+    costs: dict[str, list[Cost]] = {}
     for step in steps:
-        costs[step.part.label].append(step.cost(batch))
-    sums = {
-        kind: replace(
-            parts[0],
-            seconds=sum(part.seconds for part in parts),
-            macs=sum(part.macs for part in parts),
-            moved_bytes=sum(part.moved_bytes for part in parts),
-        )
-        for kind, parts in costs.items()
-    }
-    total = sum(cost.seconds for cost in sums.values())
-    order = sorted(sums, key=lambda kind: -sums[kind].seconds)
-    rows: list[tuple[Any, ...]] = [
-        (kind, f"{sums[kind].seconds / total:.1%}", kinds[kind], *cells(sums[kind], peak)) for kind in order
+        costs.setdefault(step.part.label, []).append(step.cost(batch))
+    results = [
+        {"op": kind, "count": len(parts)} | figures(Cost.together(parts), peaks) for kind, parts in costs.items()
     ]
-    return rows, [{**figures(kind, batch, threads, sums[kind], peak), "count": kinds[kind]} for kind in order]
+    results.sort(key=lambda result: -result["ms"])
+    total = sum(result["ms"] for result in results)
+    rows: list[tuple[Any, ...]] = [
+        (found["op"], f"{found['ms'] / total:.1%}", found["count"], *measures(found)) for found in results
+    ]
+    return rows, results
 
 
 if __name__ == "__main__":

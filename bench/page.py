@@ -38,24 +38,23 @@ calibrated is calibrated on the same 32 images. `make bench` writes this page.
 
 def markdown(found: dict[str, Any], plot: str | None = None) -> str:
     """The page: the machine, for each model a table of ratios and one for each precision, and how to read it."""
-    lines = [*_head(found["machine"]), ""]
+    lines = ["# Alula beside other engines", "", *heading(found["machine"]), ""]
     for model in dict.fromkeys(row["model"] for row in found["results"]):
         lines += [f"## {model}", ""]
         if best := [row for row in found["against_best"] if row["model"] == model]:
-            lines += [*_table(BEST_COLUMNS, [_best_cells(row) for row in best]), ""]
+            lines += [*table(BEST_COLUMNS, [_best_cells(row) for row in best]), ""]
         rows = [row for row in found["results"] if row["model"] == model]
         lines += disturbed(rows)
         for precision in PRECISIONS:
             if chosen := [row for row in rows if row["precision"] == precision]:
-                lines += [f"### {precision}", "", *_table(COLUMNS, [_cells(row) for row in chosen]), ""]
+                lines += [f"### {precision}", "", *table(COLUMNS, [_cells(row) for row in chosen]), ""]
     if plot:
         lines += [f"![milliseconds an image]({plot})", ""]
     return "\n".join([*lines, READING, *_bounds(), "", SOURCES])
 
 
-def _head(machine: dict[str, Any]) -> Iterator[str]:
-    yield "# Alula beside other engines"
-    yield ""
+def heading(machine: dict[str, Any]) -> Iterator[str]:
+    """What is said about the machine."""
     yield f"{machine['processor']}, {machine['cores']} cores, target {machine['target']}; {machine['date']}."
     for dtype, by_count in machine["peak_gflops"].items():
         peaks = ", ".join(f"{value:.0f} G operations/s on {count}" for count, value in by_count.items())
@@ -115,12 +114,13 @@ def _bounds() -> list[str]:
         ]
         for name, bound in PRECISIONS.items()
     ]
-    return _table(("precision", "Alula's mode", "largest error", "least cosine", "same class"), rows)
+    return table(("precision", "Alula's mode", "largest error", "least cosine", "same class"), rows)
 
 
 def _ratio(spread: dict[str, float]) -> str:
     return f"{spread['median']:.2f} ({spread['min']:.2f}-{spread['max']:.2f})"
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """As Markdown has it."""
     return [f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)]

@@ -9,7 +9,7 @@ from alula.core.files import atomic_write
 from bench.engines import ENGINES
 from bench.precision import PRECISIONS
 
-OF_ALL_BARS = 0.8  # of a setting's width
+BAR = 0.16  # of a setting's width, which has room for the five engines of int8
 
 
 def plot(found: dict[str, Any], path: Path) -> None:
@@ -22,7 +22,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
     precisions = [name for name in PRECISIONS if any(row["precision"] == name for row in timed)]
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "alula"}):
         figure = Figure(figsize=(4 + 2 * len(settings), 1 + 2.4 * max(1, len(precisions))), layout="constrained")
-        grid = figure.subplots(max(1, len(precisions)), 1, sharex=True, squeeze=False)[:, 0]
+        grid = figure.subplots(max(1, len(precisions)), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
         for axes, precision in zip(grid, precisions, strict=False):
             _bars(axes, [row for row in timed if row["precision"] == precision], settings)
             axes.set_title(precision, fontsize=9, loc="left")
@@ -34,13 +34,12 @@ def plot(found: dict[str, Any], path: Path) -> None:
 
 def _bars(axes: Any, rows: list[dict[str, Any]], settings: list[str]) -> None:
     names = list(dict.fromkeys(row["engine"] for row in rows))
-    width = OF_ALL_BARS / len(names)
     for place, name in enumerate(names):
         of_engine = [row for row in rows if row["engine"] == name]
-        spots = [settings.index(_setting(row)) + (place - (len(names) - 1) / 2) * width for row in of_engine]
+        spots = [settings.index(_setting(row)) + (place - (len(names) - 1) / 2) * BAR for row in of_engine]
         heights = [row["median_ms"] / row["batch"] for row in of_engine]
-        bars = axes.bar(spots, heights, width, label=ENGINES[name].title)
-        axes.bar_label(bars, fmt="%.0f", fontsize=8)
+        bars = axes.bar(spots, heights, BAR, label=ENGINES[name].title)
+        axes.bar_label(bars, fmt="%.3g", fontsize=8)
     axes.set_ylabel("ms an image")
     axes.margins(y=0.15)  # for the numbers over the bars
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -3,54 +3,78 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from alula.cli.peaks import macs_by_arithmetic
 from alula.codegen.packing import pack_weights
-from alula.codegen.program import compile_graph
+from alula.codegen.program import Program, compile_graph
 from alula.core.dims import dim_at, symbol
 from alula.core.dtype import Array, DType
+from alula.core.target import CpuTarget
 from alula.ir.graph import Graph, Value
 from alula.ir.types import TensorType
-from alula.runtime.host import native_target
-from alula.runtime.native import NativeProgram
+from alula.runtime.native import NativeProgram, aligned
+from bench.arithmetic import values
 
 SYMBOL = "N"
 LARGEST_BATCH = 512
 WARM_UP_RUNS = 3
+COPIES = 4  # of the op in one program; the first does not count, for it wakes the threads
 Make = Callable[..., Value]  # of a graph and its inputs
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One op: `make` adds it to a graph whose inputs are f32[N,*shape], a shape for each."""
+    """One op: `make` adds it to a graph whose inputs are dtype[N,*shape], a shape for each."""
 
     name: str
     shapes: Sequence[tuple[int, ...]]
     make: Make
+    dtype: DType = DType.F32
 
-    def graph(self) -> Graph:
-        """The graph of this op alone."""
+    def graph(self, copies: int = 1) -> Graph:
+        """The graph of this op alone, or of some such ops on the same inputs, each with weights of its own."""
         graph = Graph(self.name, {SYMBOL: (1, LARGEST_BATCH)})
-        types = [TensorType(DType.F32, (symbol(SYMBOL), *shape)) for shape in self.shapes]
+        types = [TensorType(self.dtype, (symbol(SYMBOL), *shape)) for shape in self.shapes]
         inputs = [graph.input(f"x{place}", type) for place, type in enumerate(types)]
-        graph.output("y", self.make(graph, *inputs))
+        for copy in range(copies):
+            graph.output(f"y{copy}", self.make(graph, *inputs))
         return graph
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one run takes: the median second, multiply-adds, and bytes of operands and results (weights included)."""
+    """What one run takes: the median second and the least, multiply-adds by arithmetic, and bytes moved.
+
+    The bytes are those of operands and results, weights included.
+    """
 
     seconds: float
-    macs: int
+    least_s: float
+    work: Mapping[str, int]
     moved_bytes: int
+
+    @classmethod
+    def together(cls, parts: Sequence[Cost]) -> Cost:
+        """One after the other."""
+        work = sum((Counter(part.work) for part in parts), Counter[str]())
+        seconds, least_s = (sum(getattr(part, name) for part in parts) for name in ("seconds", "least_s"))
+        return cls(seconds, least_s, work, sum(part.moved_bytes for part in parts))
+
+    @property
+    def macs(self) -> int:
+        """All multiply-adds."""
+        return sum(self.work.values())
 
     @property
     def gflops(self) -> float:
-        """Billions of floating-point operations a second, a multiply-add being two."""
+        """Billions of operations a second, a multiply-add being two."""
         return 2 * self.macs / self.seconds / 1e9
 
     @property
@@ -58,37 +82,70 @@ class Cost:
         """Billions of bytes a second."""
         return self.moved_bytes / self.seconds / 1e9
 
+    def ideal_s(self, peaks: Mapping[str, float]) -> float:
+        """Seconds that the multiply-adds take at the peaks, in billions of operations a second."""
+        return sum(2 * count / peaks[arithmetic] / 1e9 for arithmetic, count in self.work.items())
 
-def weight(*shape: int) -> Array:
-    """Standard normal f32, always the same."""
-    return np.random.default_rng(len(shape)).standard_normal(shape, dtype=np.float32)
+
+class Ready:
+    """A case compiled for a target, with its operands for one batch."""
+
+    def __init__(self, case: Case, target: CpuTarget, batch: int) -> None:
+        graph = case.graph(COPIES)
+        pack_weights(graph, target)
+        self.program: Program = compile_graph(graph, target)
+        self.batch = batch
+        self._constants = [placed(value.data) for value in graph.constants() if value.data is not None]
+        self._inputs = [placed(values(case.dtype, batch, *shape)) for shape in case.shapes]
+        self.outputs = [empty(value, batch) for _, value in graph.outputs]
+
+    def cost(self, threads: int, iterations: int) -> Cost:
+        """What one op costs, its data as warm in the caches as the run before left them."""
+        with closing(self.native(threads)) as native:
+            self.seconds(native, WARM_UP_RUNS)
+            seconds = self.seconds(native, iterations)
+        work = {name: self.batch * macs // COPIES for name, macs in macs_by_arithmetic(self.program.steps).items()}
+        moved = sum(array.nbytes for array in (*self._constants, *self.outputs)) // COPIES
+        moved += sum(array.nbytes for array in self._inputs)
+        return Cost(float(np.median(seconds)), float(seconds.min()), work, moved)
+
+    def native(self, threads: int) -> NativeProgram:
+        """The linked program, with threads of its own."""
+        return NativeProgram(self.program, self._constants, threads)
+
+    def seconds(self, native: NativeProgram, iterations: int) -> NDArray[np.float64]:
+        """Seconds[iterations] of one op, by the processor's clock: without the call, and without the first copy."""
+        began = time.perf_counter()
+        runs = [self._run(native) for _ in range(iterations)]
+        elapsed = time.perf_counter() - began
+        stamps = np.stack(runs)
+        pace = (stamps[-1, 0, -1] - stamps[0, 0, 0]) / elapsed
+        ticks = np.diff(stamps).sum(axis=1)
+        first = len(self.program.steps) // COPIES
+        seconds: NDArray[np.float64] = ticks[:, first:].sum(axis=1) / (COPIES - 1) / pace
+        return seconds
+
+    def _run(self, native: NativeProgram) -> NDArray[np.int64]:
+        pieces = -(-self.batch // max(1, self.program.images_at_once(self.batch)))
+        stamps = np.zeros((pieces, len(self.program.steps) + 1), np.int64)
+        native.run(self._inputs, self.outputs, self.batch, stamps)
+        return stamps
 
 
-def measure(case: Case, batch: int, threads: int, iterations: int) -> Cost:
-    """The case's cost on one batch, its data as warm in the caches as the run before left them."""
-    graph = case.graph()
-    pack_weights(graph, native_target())
-    program = compile_graph(graph, native_target())
-    constants = [np.ascontiguousarray(value.data) for value in graph.constants()]
-    inputs = [weight(batch, *shape) for shape in case.shapes]
-    outputs = [empty(value, batch) for _, value in graph.outputs]
-    native = NativeProgram(program, constants, threads)
-    try:
-        seconds = [_timed(native, inputs, outputs, batch) for _ in range(WARM_UP_RUNS + iterations)][WARM_UP_RUNS:]
-    finally:
-        native.close()
-    macs = batch * sum(step.macs for step in program.steps)
-    moved_bytes = sum(array.nbytes for array in (*constants, *inputs, *outputs))
-    return Cost(float(np.median(seconds)), macs, moved_bytes)
+def measure(case: Case, target: CpuTarget, batch: int, threads: int, iterations: int) -> Cost:
+    """The case's cost on one batch."""
+    return Ready(case, target, batch).cost(threads, iterations)
+
+
+def placed(array: Array) -> Array:
+    """The array where a model file's sections and arenas are: on a cache line."""
+    copy = aligned(array.nbytes).view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def empty(value: Value, batch: int) -> Array:
     """Memory for a value of a graph."""
-    shape = [dim_at(dim, {SYMBOL: batch}) for dim in value.type.shape]
-    return np.empty(shape, value.type.dtype.numpy)
-
-
-def _timed(native: NativeProgram, inputs: Sequence[Array], outputs: Sequence[Array], batch: int) -> float:
-    entered = time.perf_counter()
-    native.run(inputs, outputs, batch)
-    return time.perf_counter() - entered
+    shape = tuple(dim_at(dim, {SYMBOL: batch}) for dim in value.type.shape)
+    dtype = np.dtype(value.type.dtype.numpy)
+    return aligned(dtype.itemsize * int(np.prod(shape))).view(dtype).reshape(shape)

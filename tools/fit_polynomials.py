@@ -127,6 +127,8 @@ def main() -> None:
     half = math.log(2) / 2
     show("EXP_TAIL", fit(exp_tail, 4, (-half, half), lambda r: r**2 / np.exp(r)))
 
+    show("EXP2_COARSE", fit(np.exp2, 4, (-0.5, 0.5), lambda f: np.exp2(-f)))
+
     def log_weight(f: Array) -> Array:
         return f**3 / np.log1p(np.where(f == 0, 1e-9, f))
 
@@ -134,17 +136,22 @@ def main() -> None:
     show("TANH_TAIL", fit(tanh_tail, 3, (0.0, 0.16), lambda u: u))
     show("ERF_SMALL", fit(lambda u: erf_ratio(u) - 1, 6, (0.0, 1.0), lambda u: 1 / erf_ratio(u)))
     show("ERF_LARGE", fit(lambda t: vectorised_erf(t + 2.5), 12, (-1.5, 1.42)))
-    near, middle = 5.25, 11.0
-    normal = fit(
-        lambda s: normal_ratio(s + middle),
-        14,
-        (-middle, near**2 - middle),
-        lambda s: np.sqrt(np.maximum(s + middle, 0.0)) + 0.02,
-    )
-    show("NORMAL", normal)
-    print(f"NORMAL_EDGE = {np.float32(gelu_edge(normal[0], middle, near))!s}")
+    show_normal("NORMAL", 14, 11.0, 5.25, lambda u: np.sqrt(u) + 0.02)
+    show_normal("NORMAL_COARSE", 8, 10.0, 4.5, lambda u: u + 0.02)
     show("LOG2_RATIO", fit(log2_ratio, 4, (0.0, (math.sqrt(2) - 1) ** 4), rounded=np.float64))
     show("EXP2", fit(np.exp2, 7, (-0.5, 0.5), lambda f: np.exp2(-f), rounded=np.float64))
+
+
+def show_normal(name: str, degree: int, middle: float, near: float, weight: Callable[[Array], Array]) -> None:
+    """A table of (Phi(x) - 1/2) / x by x**2 - middle, weighted by x**2, and the edge up to which it is used."""
+    fitted = fit(
+        lambda s: normal_ratio(s + middle),
+        degree,
+        (-middle, near**2 - middle),
+        lambda s: weight(np.maximum(s + middle, 0.0)),
+    )
+    show(name, fitted)
+    print(f"{name} edge = {np.float32(gelu_edge(fitted[0], middle, near))!s}")
 
 
 def show(name: str, fitted: tuple[list[np.floating], float]) -> None:

@@ -6,21 +6,32 @@ import argparse
 import json
 import zipfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from alula.cli.options import add_json, check_writable, positive, truth
+from alula.cli.calibration import (
+    Inputs,
+    calibration_pictures,
+    picture_contract,
+    report_calibration,
+    spread_pictures,
+)
+from alula.cli.options import ALL, PRECISIONS, QUANTISED, REFERENCE, add_json, check_writable, positive, truth
 from alula.cli.progress import stage
 from alula.cli.report import write_json
 from alula.core.errors import UsageError
 from alula.core.preprocess import Preprocess, named_preprocess
 
 if TYPE_CHECKING:
+    from alula.compiler import BuildConfig
     from alula.ir.graph import Graph
+    from alula.vision.folder import Picture
 
 HELP = "build an offline model file from an exported PyTorch program"
+CALIBRATION_NUM, EVAL_NUM = 64, 256
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_MAGIC = b"\x80"
 
@@ -30,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL.pt2", help="exported program, as `alula export` writes it")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="M.alula", help="model file to write")
     parser.add_argument(
-        "--precision", default="force_float32", metavar="P", help="force_float32 (default) or force_float16"
+        "--precision", default=REFERENCE, metavar="P", help=f"{', '.join(PRECISIONS)} or {ALL} (default: {REFERENCE})"
     )
     parser.add_argument(
         "--shape-mutable", type=truth, default=True, metavar="true|false", help="serve every batch (true)"
@@ -44,35 +55,91 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--preprocess", metavar="P", help="volo, imagenet or a JSON file (default: what the exported program carries)"
     )
     parser.add_argument("--no-fold-normalisation", action="store_true", help="take normalised float32, not pictures")
+    _add_pictures(parser)
     add_json(parser)
 
 
+def _add_pictures(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--calibration-dir", type=Path, metavar="DIR", help="pictures that show what range activations have, for qint8"
+    )
+    parser.add_argument(
+        "--calibration-num",
+        type=positive,
+        default=CALIBRATION_NUM,
+        metavar="N",
+        help=f"how many of them, spread over the folder ({CALIBRATION_NUM})",
+    )
+    parser.add_argument(
+        "--eval-dir", type=Path, metavar="DIR", help="pictures to compare precisions on (default: the calibration's)"
+    )
+    parser.add_argument(
+        "--eval-num",
+        type=positive,
+        default=EVAL_NUM,
+        metavar="N",
+        help=f"how many of them, spread over the folder ({EVAL_NUM})",
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Writes the model file, whole or not at all, and prints one line about it."""
+    """Writes the model file, whole or not at all, and prints what it is; 1 if a picture could not be read."""
     import alula
 
     check_writable(arguments.output)
     check_writable(arguments.json)
     check_exported(arguments.model)
-    config = alula.BuildConfig(
-        precision=arguments.precision,
+    config = _config(arguments)
+    calibrating, comparing = _pictures(arguments)
+    began = perf_counter()
+    with stage(f"importing {arguments.model.name}"):
+        graph = alula.from_torch(arguments.model, dim_range=arguments.dim_range and tuple(arguments.dim_range))
+    config = replace(config, preprocess=contract(arguments.preprocess, arguments.model, graph))
+    calibration = _calibration(config, calibrating, comparing)
+    if arguments.precision == ALL:
+        from alula.cli.compare import compare
+
+        return compare(arguments, graph, config, calibration, comparing)
+    with stage(f"building {arguments.output.name}") if calibration is None else nullcontext():
+        model = alula.build(graph, config, calibration)
+    with stage(f"saving {arguments.output.name}"):
+        model.save(arguments.output)
+    return _report(arguments, (perf_counter() - began) * 1e3, calibration)
+
+
+def _config(arguments: argparse.Namespace) -> BuildConfig:
+    import alula
+
+    return alula.BuildConfig(
+        precision=REFERENCE if arguments.precision == ALL else arguments.precision,
         fold_normalisation=not arguments.no_fold_normalisation,
         target=arguments.target,
         shape_mutable=arguments.shape_mutable,
         batch_size=arguments.batch_size,
     )
-    began = perf_counter()
-    with stage(f"importing {arguments.model.name}"):
-        graph = alula.from_torch(arguments.model, dim_range=arguments.dim_range and tuple(arguments.dim_range))
-    config = replace(config, preprocess=contract(arguments.preprocess, arguments.model, graph))
-    with stage(f"building {arguments.output.name}"):
-        model = alula.build(graph, config)
-    with stage(f"saving {arguments.output.name}"):
-        model.save(arguments.output)
-    return _report(arguments, (perf_counter() - began) * 1e3)
 
 
-def _report(arguments: argparse.Namespace, build_ms: float) -> int:
+def _pictures(arguments: argparse.Namespace) -> tuple[tuple[Picture, ...], tuple[Picture, ...]]:
+    """Pictures to calibrate with, and to compare precisions on."""
+    every = arguments.precision == ALL
+    if arguments.eval_dir is not None and not every:
+        raise UsageError(f"--eval-dir: expected --precision {ALL}, got {arguments.precision}")
+    calibrating = calibration_pictures(arguments, every or arguments.precision.startswith(QUANTISED))
+    folder = arguments.eval_dir or arguments.calibration_dir
+    return calibrating, spread_pictures(folder, arguments.eval_num) if every and folder else ()
+
+
+def _calibration(
+    config: BuildConfig, calibrating: tuple[Picture, ...], comparing: tuple[Picture, ...]
+) -> Inputs | None:
+    """Raises UsageError where there are pictures and the model does not say how it takes them."""
+    if not calibrating and not comparing:
+        return None
+    contract = picture_contract(config.preprocess, config.fold_normalisation)
+    return Inputs(calibrating, contract) if calibrating else None
+
+
+def _report(arguments: argparse.Namespace, build_ms: float, calibration: Inputs | None) -> int:
     from alula.runtime.summary import summary
 
     with stage(f"generating code for {arguments.output.name}"):  # and keeping it, so that the first load is quick
@@ -85,9 +152,17 @@ def _report(arguments: argparse.Namespace, build_ms: float) -> int:
     takes = ", ".join(map(_takes, facts["inputs"]))
     least, most = facts["batch_range"]
     print(f"takes {takes} with N from {least} to {most}" if least < most else f"takes {takes} with N = {least} alone")
-    figures = {"output": arguments.output.name, "bytes": size, "build_ms": build_ms, "kernels": steps}
+    calibrated = report_calibration(calibration)
+    figures = {
+        "output": arguments.output.name,
+        "precision": facts["precision"],
+        "bytes": size,
+        "build_ms": build_ms,
+        "kernels": steps,
+        "calibration": calibrated,
+    }
     write_json(arguments.json, figures)
-    return 0
+    return 1 if calibrated and calibrated["failed"] else 0
 
 
 def _takes(port: Mapping[str, Any]) -> str:

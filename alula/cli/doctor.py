@@ -7,14 +7,18 @@ import platform
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import alula
 from alula.cli.options import add_json, check_writable
 from alula.cli.report import print_table, write_json
+from alula.core.errors import CodegenError
+
+if TYPE_CHECKING:
+    from alula.core.target import CpuTarget
 
 HELP = "processor, threads, measured peak, cache, versions and missing extras"
-PEAKS = {"f32": "GFLOP/s"}
+PEAKS = {"f32": "GFLOP/s", "bf16": "GFLOP/s", "int8": "GOP/s"}
 EXTRAS = {
     "torch": ("torch",),
     "onnx": ("onnx", "onnxscript"),
@@ -40,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _processor() -> dict[str, Any]:
-    from alula.runtime.host import default_threads, measure_peak, native_target, processor_name
+    from alula.runtime.host import default_threads, native_target, processor_name
 
     target = native_target()
     threads, why = default_threads()
@@ -49,8 +53,18 @@ def _processor() -> dict[str, Any]:
         "target": target.name,
         "threads": threads,
         "threads_why": why,
-        "peak_per_thread": {dtype: measure_peak(target, dtype) for dtype in PEAKS},
+        "peak_per_thread": {dtype: _peak(target, dtype) for dtype in PEAKS},
     }
+
+
+def _peak(target: CpuTarget, dtype: str) -> float | None:
+    """None where the system keeps the registers that it takes to itself."""
+    from alula.runtime.host import measure_peak
+
+    try:
+        return measure_peak(target, dtype)
+    except CodegenError:
+        return None
 
 
 def _cache() -> dict[str, Any]:
@@ -78,9 +92,13 @@ def _version(package: str) -> str:
         return "not installed"
 
 
+def _peak_text(dtype: str, peak: float | None) -> str:
+    return f"{dtype} refused by the system" if peak is None else f"{peak:.0f} {PEAKS[dtype]} in {dtype}"
+
+
 def _rows(findings: dict[str, Any]) -> list[tuple[str, str]]:
     cache = findings["cache"]
-    peaks = [f"{peak:.0f} {PEAKS[dtype]} in {dtype}" for dtype, peak in findings["peak_per_thread"].items()]
+    peaks = [_peak_text(dtype, peak) for dtype, peak in findings["peak_per_thread"].items()]
     writable = "writable" if cache["writable"] else f"no use, every load generates its code anew: {cache['reason']}"
     extras = [f"{extra} ({', '.join(names)})" for extra, names in findings["missing_extras"].items()]
     return [

@@ -12,6 +12,17 @@ from alula.core.errors import UsageError
 if TYPE_CHECKING:
     from alula.runtime.session import Session
 
+REFERENCE, ALL = "force_float32", "all"
+PRECISIONS = (  # of alula.compiler, which takes longer to import than --help should
+    REFERENCE,
+    "force_float16",
+    "force_bfloat16",
+    "qint8_mixed_float16",
+    "qint8_mixed_bfloat16",
+    "qint8_mixed_float32",
+)
+QUANTISED = "qint8"  # how the names of those begin that calibration is for
+
 
 def positive(text: str) -> int:
     """A whole number of at least 1."""

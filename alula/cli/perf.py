@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alula.cli.options import add_json, add_model, add_threads, check_writable, chosen_batch, positive
+from alula.cli.peaks import ideal_ms, measured_peaks
 from alula.cli.profile import measured_steps, print_table, table, write_trace
 from alula.cli.progress import progress
 from alula.cli.report import write_json
@@ -29,7 +30,14 @@ WARM_UP_S = 0.5
 SEED = 0
 CHUNK = 1 << 16
 DRAWN_MEAN, DRAWN_STD = 127.5, 73.9  # of the whole numbers 0 to 255
-PEAK_DTYPE = {"force_float32": "f32", "force_float16": "f32"}  # precision -> what its multiply-adds are done in
+PEAK_DTYPE = {  # precision -> what most of its multiply-adds are done in
+    "force_float32": "f32",
+    "force_float16": "f32",
+    "force_bfloat16": "bf16",
+    "qint8_mixed_float16": "int8",
+    "qint8_mixed_bfloat16": "int8",
+    "qint8_mixed_float32": "int8",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,35 +60,38 @@ def run(arguments: argparse.Namespace) -> int:
     session = alula.load(arguments.model, threads=arguments.threads)
     try:
         batch_size = chosen_batch(session, arguments.batch_size)
-        inputs = _inputs(session, batch_size)
+        inputs = random_inputs(session, batch_size)
         seconds = _timed(session, inputs, arguments.iterations)
         peak_rss_mb = _peak_rss_mb()  # before the peak is measured: that is no part of running the model
         figures = _figures(session, batch_size, seconds, peak_rss_mb)
         if arguments.profile or arguments.trace:
-            figures["profile"] = _profile(session, inputs, batch_size, figures, arguments.trace)
+            figures |= _profile(session, inputs, batch_size, figures["peaks"], arguments.trace)
     finally:
         session.close()
     _print(arguments.model, figures)
     if arguments.profile:
-        print_table(figures["profile"])
+        _print_profile(figures)
     write_json(arguments.json, figures)
     return 0
 
 
-def _inputs(session: Session, batch_size: int) -> list[Array]:
+def random_inputs(session: Session, batch_size: int) -> list[Array]:
+    """An array for each input, the same ones every time."""
     random = Random(SEED)
     return [_random_input(random, port, batch_size) for port in session.inputs]
 
 
 def _profile(
-    session: Session, inputs: list[Array], batch_size: int, figures: dict[str, Any], trace: Path | None
-) -> list[dict[str, Any]]:
-    steps = measured_steps(session, inputs)
+    session: Session, inputs: list[Array], batch_size: int, peaks: dict[str, float], trace: Path | None
+) -> dict[str, Any]:
+    measured = measured_steps(session, inputs)
     if trace is not None:
-        write_trace(trace, session.steps, steps)
-    share = figures["peak_fraction"]
-    speed = 2 * session.macs * batch_size / figures["latency_ms"]["p50"] / 1e6
-    return table(session.steps, steps, batch_size, speed / share if share else None)
+        write_trace(trace, session.steps, measured.seconds)
+    return {
+        "profile": table(session.steps, measured.seconds, batch_size, peaks),
+        "profiled_ms": measured.profiled_s * 1e3,
+        "plain_ms": measured.plain_s * 1e3,
+    }
 
 
 def _timed(session: Session, inputs: list[Array], iterations: int) -> NDArray[np.float64]:
@@ -121,6 +132,8 @@ def _converted(drawn: NDArray[np.uint8], dtype: DType) -> Array:
 def _figures(session: Session, batch_size: int, seconds: NDArray[np.float64], peak_rss_mb: float) -> dict[str, Any]:
     milliseconds = seconds * 1e3
     percentiles = {f"p{share}": float(np.percentile(milliseconds, share)) for share in (50, 90, 99)}
+    peaks = measured_peaks(session)
+    least = ideal_ms(session.steps, batch_size, peaks)
     return {
         "latency_ms": {
             "min": float(milliseconds.min()),
@@ -131,25 +144,18 @@ def _figures(session: Session, batch_size: int, seconds: NDArray[np.float64], pe
         "throughput_ips": float(batch_size * len(seconds) / seconds.sum()),
         "batch_size": batch_size,
         "threads": session.threads,
+        "threads_why": session.threads_why,
         "iterations": len(seconds),
         "precision": session.precision,
         "target": session.target,
         "macs": session.macs,
-        "peak_fraction": _peak_fraction(session, batch_size, percentiles["p50"] / 1e3),
+        "peaks": peaks,
+        "ideal_ms": least,
+        "peak_fraction": least / percentiles["p50"] if least else None,
         "load_ms": session.load_ms,
         "from_cache": session.from_cache,
         "peak_rss_mb": peak_rss_mb,
     }
-
-
-def _peak_fraction(session: Session, batch_size: int, median_s: float) -> float | None:
-    """Operations a second over what the same threads reach in registers alone; None for a precision without a peak."""
-    from alula.runtime.host import measure_peak, native_target
-
-    if (dtype := PEAK_DTYPE.get(session.precision)) is None:
-        return None
-    giga_operations = 2 * session.macs * batch_size / median_s / 1e9
-    return giga_operations / measure_peak(native_target(), dtype, threads=session.threads)
 
 
 def _peak_rss_mb() -> float:
@@ -168,16 +174,24 @@ def _peak_rss_mb() -> float:
 
 def _print(model: Path, figures: dict[str, Any]) -> None:
     latency = figures["latency_ms"]
-    share = figures["peak_fraction"]
     source = "object from the cache" if figures["from_cache"] else "code generated"
-    print(
-        f"model       {model.name}, {figures['precision']}, batch {figures['batch_size']}, {figures['threads']} threads"
-    )
+    print(f"model       {model.name}, {figures['precision']} on {figures['target']}, batch {figures['batch_size']}")
+    print(f"threads     {figures['threads']} ({figures['threads_why']})")
     print("latency     " + ", ".join(f"{name} {value:.2f}" for name, value in latency.items()) + " ms")
     print(f"throughput  {figures['throughput_ips']:.1f} images/s over {figures['iterations']} runs")
-    print(
-        f"work        {figures['macs'] / 1e9:.3g} G multiply-adds an image"
-        + (f", {share:.0%} of peak" if share else "")
-    )
+    print(f"work        {figures['macs'] / 1e9:.3g} G multiply-adds an image{_of_peak(figures)}")
     print(f"load        {figures['load_ms']:.0f} ms, {source}")
     print(f"memory      {figures['peak_rss_mb']:.0f} MB at most")
+
+
+def _of_peak(figures: dict[str, Any]) -> str:
+    if figures["peak_fraction"] is None:
+        return ""
+    peaks = ", ".join(f"{dtype} {peak:.0f}" for dtype, peak in figures["peaks"].items())
+    return f", {figures['peak_fraction']:.0%} of peak (GOP/s: {peaks})"
+
+
+def _print_profile(figures: dict[str, Any]) -> None:
+    print_table(figures["profile"])
+    profiled, plain = figures["profiled_ms"], figures["plain_ms"]
+    print(f"profiled runs {profiled:.2f} ms, those between them {plain:.2f} ms ({profiled / plain - 1:+.1%})")

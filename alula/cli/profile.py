@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alula.cli.peaks import ideal_ms
 from alula.core.dtype import Array
 from alula.core.files import atomic_write
 
@@ -18,30 +21,72 @@ if TYPE_CHECKING:
     from alula.runtime.session import Session
 
 RUNS = 15
+SCALINGS = (  # how int8 products become numbers again, by whose scales: each row's with or without a bias, one for all
+    ("cast", "add", "mul", "mul", "add"),
+    ("cast", "add", "mul", "mul"),
+    ("cast", "mul", "add"),
+)
 
 
-def measured_steps(session: Session, inputs: Sequence[Array]) -> NDArray[np.float64]:
-    """Seconds[steps]: the median of each step over a few runs."""
-    median: NDArray[np.float64] = np.median([session.profile(*inputs) for _ in range(RUNS)], axis=0)
-    return median
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Seconds[steps] of a run of middling length; medians of the profiled runs and of the plain ones between them."""
+
+    seconds: NDArray[np.float64]
+    profiled_s: float
+    plain_s: float
+
+
+def measured_steps(session: Session, inputs: Sequence[Array]) -> Profile:
+    """Plain and profiled runs in turn; the steps' times are means over the middle third of the profiled ones.
+
+    So the steps add up to a run that took place, and one that was disturbed counts for nothing.
+    """
+    plain, runs = np.empty(RUNS), np.empty((RUNS, len(session.steps)))
+    for turn in range(RUNS):
+        began = perf_counter()
+        session.run(*inputs)
+        plain[turn] = perf_counter() - began
+        runs[turn] = session.profile(*inputs)
+    totals = runs.sum(axis=1)
+    middle = np.argsort(totals)[RUNS // 3 : RUNS - RUNS // 3]
+    seconds: NDArray[np.float64] = runs[middle].mean(axis=0)
+    return Profile(seconds, float(np.median(totals)), float(np.median(plain)))
 
 
 def table(
-    steps: Sequence[StepInfo], seconds: NDArray[np.float64], batch: int, peak: float | None
+    steps: Sequence[StepInfo], seconds: NDArray[np.float64], batch: int, peaks: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """One row for each kernel on each shape, the slowest first; `peak` is in G operations a second."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for step, time in zip(steps, seconds, strict=True):
-        row = rows.setdefault(
-            (step.label, step.shape), {"op": step.label, "shape": step.shape, "count": 0, "ms": 0.0, "macs": 0}
-        )
-        row["count"] += 1
-        row["ms"] += float(time) * 1e3
-        row["macs"] += step.macs * batch
-    for row in rows.values():
-        row["gops"] = 2 * row["macs"] / row["ms"] / 1e6 if row["ms"] else 0.0
-        row["peak_fraction"] = row["gops"] / peak if peak else None
-    return sorted(rows.values(), key=lambda row: -row["ms"])
+    """One row for each kernel on each shape, the slowest first; `peaks` are in G operations a second."""
+    alike: dict[tuple[str, str, str], list[int]] = {}
+    for number, step in enumerate(steps):
+        alike.setdefault((step.label, step.arithmetic, step.shape), []).append(number)
+    rows = [_row([steps[n] for n in group], float(seconds[group].sum()), batch, peaks) for group in alike.values()]
+    return sorted(rows, key=lambda row: -row["ms"])
+
+
+def _row(steps: Sequence[StepInfo], seconds: float, batch: int, peaks: Mapping[str, float]) -> dict[str, Any]:
+    label, arithmetic, shape = steps[0].label, steps[0].arithmetic, steps[0].shape
+    macs, bytes = (batch * sum(values) for values in zip(*((step.macs, step.bytes) for step in steps), strict=True))
+    row = {"op": short_label(label, arithmetic), "label": label, "arithmetic": arithmetic, "shape": shape}
+    return row | {
+        "count": len(steps),
+        "ms": seconds * 1e3,
+        "macs": macs,
+        "bytes": bytes,
+        "gops": 2 * macs / seconds / 1e9 if seconds else 0.0,
+        "gbps": bytes / seconds / 1e9 if seconds else 0.0,
+        "peak_fraction": ideal_ms(steps, batch, peaks) / seconds / 1e3 if macs and seconds else None,
+    }
+
+
+def short_label(label: str, arithmetic: str) -> str:
+    """linear+cast+add+mul+mul+add+gelu in int8 -> linear[int8]+gelu: scaling goes without saying."""
+    anchor, *rest = label.split("+")
+    if arithmetic == "f32":
+        return label
+    scaling = next((ops for ops in SCALINGS if tuple(rest[: len(ops)]) == ops), ()) if arithmetic == "int8" else ()
+    return "+".join([f"{anchor}[{arithmetic}]", *rest[len(scaling) :]])
 
 
 def write_trace(path: Path, steps: Sequence[StepInfo], seconds: NDArray[np.float64]) -> None:
@@ -55,7 +100,7 @@ def write_trace(path: Path, steps: Sequence[StepInfo], seconds: NDArray[np.float
             "tid": 1,
             "ts": float(start) * 1e6,
             "dur": float(time) * 1e6,
-            "args": {"shape": step.shape, "kernel": step.kernel, "macs": step.macs},
+            "args": {"shape": step.shape, "kernel": step.kernel, "macs": step.macs, "bytes": step.bytes},
         }
         for step, start, time in zip(steps, starts, seconds, strict=True)
     ]
@@ -64,10 +109,22 @@ def write_trace(path: Path, steps: Sequence[StepInfo], seconds: NDArray[np.float
 
 
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
-    """The rows, and what they add up to."""
-    print(f"\n{'op':<28} {'writes':<24} {'count':>5} {'ms':>9} {'GOP/s':>8} {'of peak':>8}")
-    for row in rows:
-        share = "" if row["peak_fraction"] is None or not row["macs"] else f"{row['peak_fraction']:.0%}"
-        speed = f"{row['gops']:.1f}" if row["macs"] else ""
-        print(f"{row['op']:<28} {row['shape']:<24} {row['count']:>5} {row['ms']:>9.3f} {speed:>8} {share:>8}")
-    print(f"{'sum':<28} {'':<24} {sum(row['count'] for row in rows):>5} {sum(row['ms'] for row in rows):>9.3f}")
+    """The rows, and what they add up to, every column as wide as it needs to be."""
+    lines = [("op", "writes", "count", "ms", "GOP/s", "of peak", "MB", "GB/s"), *map(_cells, rows)]
+    count, ms, bytes = (sum(row[key] for row in rows) for key in ("count", "ms", "bytes"))
+    lines.append(("sum", "", str(count), f"{ms:.3f}", "", "", f"{bytes / 1e6:.1f}", ""))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print()
+    for line in lines:
+        cells = [
+            text.ljust(width) if n < 2 else text.rjust(width)
+            for n, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    speed = f"{row['gops']:.0f}" if row["macs"] else ""
+    share = "" if row["peak_fraction"] is None else f"{row['peak_fraction']:.0%}"
+    amounts = f"{row['bytes'] / 1e6:.1f}", f"{row['gbps']:.1f}"
+    return row["op"], row["shape"], str(row["count"]), f"{row['ms']:.3f}", speed, share, *amounts

@@ -36,7 +36,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     cells = [list(row) for row in rows]
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
-        numeric = bool(cells) and all(isinstance(row[index], int | float) for row in cells)
+        values = [row[index] for row in cells if row[index] is not None]
+        numeric = bool(values) and all(isinstance(value, int | float) for value in values)
         table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*(Text(_cell(value)) for value in row))

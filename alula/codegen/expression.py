@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from alula.codegen.kernels.elementwise import emit_op
+from alula.codegen.kernels.elementwise import emit_op, is_narrowing
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.core.dims import Dim
 from alula.core.dtype import DType
@@ -59,16 +59,23 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """Values are numbered: `seeds` given by the kernel, then the operands, then the terms; the last is the result."""
+    """Values are numbered: `seeds` given by the kernel, operands, parameters, and the terms; the last is the result.
+
+    Parameters are numbers that each step passes to the kernel, so that steps that differ in them alone share it.
+    """
 
     seeds: int
     operands: tuple[Operand, ...] = ()
+    parameters: int = 0
     terms: tuple[Term, ...] = ()
 
     def emit(self, e: Emitter, seeds: Sequence[Vec], load: Callable[[int], Vec]) -> Vec:
         """The result; `load(n)` gives the vector of operand n."""
-        values = [*seeds, *(load(n) for n in range(len(self.operands)))]
-        for term in self.terms:
+        values = [*seeds, *(load(n) for n in range(len(self.operands))), *e.parameters[: self.parameters]]
+        for number, term in enumerate(self.terms):
             vectors = [values[a] if isinstance(a, int) else e.constant(a) for a in term.arguments]
-            values.append(emit_op(e, term.op, vectors))
+            narrowed = (
+                is_narrowing(t.op) and t.arguments == (len(values),) for t in self.terms[number + 1 : number + 2]
+            )
+            values.append(emit_op(e, term.op, vectors, coarse=any(narrowed)))
         return values[-1]

@@ -10,7 +10,7 @@ from llvmlite import ir
 
 from alula.codegen.dtypes import check_dtypes, where
 from alula.codegen.groups import Group, group_nodes
-from alula.codegen.module import I64, POINTER, VOID, Code
+from alula.codegen.module import F32, I64, POINTER, VOID, Code
 from alula.codegen.vector import Emitter, Int, Ptr
 from alula.codegen.views import Buffer, Space, View
 from alula.core.dims import Dim
@@ -51,7 +51,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One kernel over `count` chunks, with its operands; `label`, `macs` and their arithmetic are for people."""
+    """One kernel over `count` chunks, with its operands and the numbers it is given as parameters.
+
+    `label`, `macs` and their arithmetic are for people.
+    """
 
     kernel: str
     operands: tuple[View, ...]
@@ -60,6 +63,8 @@ class Step:
     label: str
     macs: Dim = 0
     arithmetic: str = "f32"
+    byte_macs: Dim = 0  # those of bytes, where the arithmetic is another
+    parameters: tuple[float, ...] = ()
 
 
 @dataclass(slots=True)
@@ -126,19 +131,32 @@ class Lowering:
 
     # Kernels and steps
 
-    def kernel(self, name: str, key: Hashable, operands: Sequence[View], body: Callable[[Chunk], None]) -> str:
-        """The function of a kernel, made once for each (name, key); `body` fills it in."""
-        identity = (name, key, tuple(view.dtype for view in operands))
+    def kernel(
+        self, name: str, key: Hashable, operands: Sequence[View], body: Callable[[Chunk], None], parameters: int = 0
+    ) -> str:
+        """The function of a kernel, made once for each (name, key); `body` fills it in.
+
+        It takes so many parameters: numbers that its steps differ in.
+        """
+        identity = (name, (key, parameters), tuple(view.dtype for view in operands))
         if identity not in self.kernels:
             label = f"{name}_{sum(1 for other in self.kernels if other[0] == name)}"
             symbols = sorted(self.graph.symbols)
-            types: list[ir.Type] = [*[POINTER] * len(operands), *[I64] * len(symbols), I64, POINTER]
+            types: list[ir.Type] = [
+                *[POINTER] * len(operands),
+                *[I64] * len(symbols),
+                I64,
+                POINTER,
+                *[F32] * parameters,
+            ]
             function = self.code.function(label, VOID, types)
             e = Emitter(self.code, function)
             arguments = list(function.args)
             pointers = [Ptr(e, a, v.dtype) for a, v in zip(arguments, operands, strict=False)]
             e.sizes = {s: Int(e, a) for s, a in zip(symbols, arguments[len(operands) :], strict=False)}
-            body(Chunk(e, pointers, Int(e, arguments[-2]), Ptr(e, arguments[-1])))
+            number, scratch, *numbers = arguments[len(operands) + len(symbols) :]
+            e.parameters = [e.spread(value) for value in numbers]
+            body(Chunk(e, pointers, Int(e, number), Ptr(e, scratch)))
             e.end()
             self.kernels[identity] = label
         return self.kernels[identity]
@@ -152,9 +170,12 @@ class Lowering:
         label: str,
         macs: Dim = 0,
         arithmetic: str = "f32",
+        byte_macs: Dim = 0,
+        parameters: Sequence[float] = (),
     ) -> None:
         """Run a kernel after the steps there are."""
-        self.steps.append(Step(kernel, tuple(operands), writes, count, label, macs, arithmetic))
+        what = (label, macs, arithmetic, byte_macs, tuple(parameters))
+        self.steps.append(Step(kernel, tuple(operands), writes, count, *what))
 
     def scratch(self, elements: int) -> None:
         """Every thread needs room for so many f32 elements, 64-byte aligned."""
@@ -233,8 +254,10 @@ def _lower_group(state: Lowering, group: Group) -> None:
     rule = LOWERINGS.get(type(node.op))
     if rule is None:
         raise CodegenError(f"{where(node)}: expected an op with a kernel, got one without")
-    if group.output.type.elements == 0:
-        state.output(group.output)  # no elements, no step
+    outputs = group.nodes[-1].outputs
+    if all(value.type.elements == 0 for value in outputs):
+        for value in outputs:
+            state.output(value)  # no elements, no step
         return
     try:
         rule(state, group)

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 
 from alula.codegen.arena import Lifetime, plan_arena
 from alula.codegen.kernels.matrix import emit_configuration, emit_release
 from alula.codegen.lowering import Lowering, Step, lower
-from alula.codegen.module import I8, I64, POINTER, VOID, Code
+from alula.codegen.module import F32, I8, I64, POINTER, VOID, Code
 from alula.codegen.pieces import piece_size
 from alula.codegen.spmd import declare_spmd, emit_spmd
 from alula.codegen.vector import ELEMENTS, Emitter, Int
@@ -31,7 +32,7 @@ CONSTANTS, ARENA, SCRATCH, POOL, STAMPS, INPUTS, OUTPUTS, SIZES = range(8)
 class StepInfo:
     """One step for people: what it computes, on what shape; its multiply-adds and bytes read and written an image.
 
-    `arithmetic` is what it multiplies: f32, bf16 or int8.
+    `arithmetic` is what it multiplies: f32, bf16 or int8; `byte_macs` are those of `macs` that multiply bytes.
     """
 
     label: str
@@ -39,6 +40,7 @@ class StepInfo:
     shape: str
     macs: int
     arithmetic: str
+    byte_macs: int
     bytes: int
 
 
@@ -103,6 +105,7 @@ def assemble(state: Lowering) -> Program:
             str(step.writes.type),
             dim_at(step.macs, ones),
             step.arithmetic,
+            dim_at(step.macs if step.arithmetic == "int8" else step.byte_macs, ones),
             sum(dim_at(view.type.bytes, ones) for view in step.operands),
         )
         for step in state.steps
@@ -183,7 +186,8 @@ def _emit_thunk(state: Lowering, number: int, step: Step, offsets: Mapping[Buffe
     addresses = [_address(e, state.graph, frame, view, offsets) for view in step.operands]
     room = e.b.gep(_field(e, frame, SCRATCH), [(Int(e, thread) * state.scratch_bytes).value], source_etype=I8)
     sizes = [e.sizes[symbol].value for symbol in sorted(state.graph.symbols)]
-    e.b.call(state.code.made(step.kernel), [*addresses, *sizes, chunk, room])
+    numbers = [ir.Constant(F32, float(np.float32(number))) for number in step.parameters]
+    e.b.call(state.code.made(step.kernel), [*addresses, *sizes, chunk, room, *numbers])
     e.end()
     return function
 

@@ -156,13 +156,14 @@ Index = Int | Whole
 
 
 class Emitter:
-    """Writes one function of `code`.  `sizes` are the symbolic sizes at run time."""
+    """Writes one function of `code`.  `sizes` are the symbolic sizes at run time, `parameters` a step's numbers."""
 
     def __init__(self, code: Code, function: ir.Function, sizes: Mapping[str, Int] | None = None) -> None:
         self.code = code
         self.function = function
         self.b = ir.IRBuilder(function.append_basic_block("entry"))
         self.sizes = dict(sizes or {})
+        self.parameters: list[Vec] = []
 
     @property
     def target(self) -> CpuTarget:
@@ -379,11 +380,24 @@ class Emitter:
         if mask is None:
             self.b.store(value.value, address.value, align=1)
             return
+        value = self._whole(value)
         mask_type = ir.VectorType(I1, type.count)
         function = self.code.declare(
             f"llvm.masked.store.{_suffix(type)}.p0", ir.VoidType(), [type, POINTER, I32, mask_type]
         )
         self.b.call(function, [value.value, address.value, ir.Constant(I32, 1), mask])
+
+    def _whole(self, value: Vec) -> Vec:
+        """A value to be stored under a mask, its narrowing done first.
+
+        LLVM 22 merges a narrowing with a masked store, and where the mask turns out to be one lane alone it then stores
+        32 bits: the bytes after that lane's would be overwritten.
+        """
+        type = value.value.type
+        if _bits(type.element) >= 32 or type.count * _bits(type.element) < 128:
+            return value
+        same = ir.InlineAsm(ir.FunctionType(type, [type]), "", "=v,0", side_effect=False)
+        return Vec(self, self.b.call(same, [value.value]))
 
     def scalar(self, ptr: Ptr, index: Index = 0) -> ir.Value:
         """One element."""

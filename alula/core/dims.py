@@ -126,6 +126,13 @@ def known_multiple(dim: Dim, divisor: int) -> bool:
     return dim % divisor == 0 if isinstance(dim, int) else all(c % divisor == 0 for _, c in dim.terms)
 
 
+def remainders(dim: Dim, divisor: int) -> list[int]:
+    """What dim % divisor can be besides 0, ascending; more than it can be where `dim` is not fixed."""
+    if isinstance(dim, int):
+        return [dim % divisor] if dim % divisor else []
+    return list(range(0, divisor, gcd(divisor, *(c for _, c in dim.terms))))[1:]
+
+
 def bounds(dim: Dim, ranges: Mapping[str, tuple[int, int]] | None = None) -> tuple[int, int]:
     """A lower and an upper bound of `dim` by interval arithmetic; a name without a range is of 1..LARGEST_SIZE."""
     if isinstance(dim, int):

@@ -14,7 +14,10 @@ from alula.core.errors import ShapeError
 from alula.ir.op import Op, register
 from alula.ir.types import TensorType, fixed
 from alula.ops.checks import FLOATS, check_dtype, check_same_dtype, check_shape
+from alula.ops.quantize import STEPS
 from alula.ops.softmax import exact_softmax
+
+WEIGHT_STEPS = 65535  # two bytes' worth
 
 
 @register
@@ -23,7 +26,9 @@ class Attention(Op):
     """softmax(scale * q k^T) v, head by head.  q[b,n,heads*d], k[b,m,heads*d], v[b,m,heads*e] -> [b,n,heads*e].
 
     Head h has columns h*d to (h+1)*d.  One float dtype, computed in float64 and rounded once; zeros for m = 0.  With
-    `wide` the operands are bf16 and the result is f32.
+    `wide` the operands are bf16 and the result is f32.  With `byte_values` weights are rounded to 65535ths of the
+    largest of their row before they are divided by their sum, and each column of v, in each batch element, to 127ths
+    of its largest: their product is one of bytes.
     Source: Vaswani et al., arXiv 1706.03762, section 3.2.
     """
 
@@ -31,6 +36,7 @@ class Attention(Op):
     heads: int
     scale: float
     wide: bool = False
+    byte_values: bool = False
 
     def infer(self, q: TensorType, k: TensorType, v: TensorType) -> TensorType:
         check_dtype(q, (DType.BF16,) if self.wide else FLOATS)
@@ -45,7 +51,14 @@ class Attention(Op):
     def reference(self, q: Array, k: Array, v: Array) -> Array:
         q64, k64, v64 = (split_heads(x.astype(np.float64), self.heads) for x in (q, k, v))
         with np.errstate(all="ignore"):
-            y = exact_softmax(self.scale * (q64 @ k64.swapaxes(-1, -2)), -1) @ v64
+            weights = exact_softmax(self.scale * (q64 @ k64.swapaxes(-1, -2)), -1)
+            if self.byte_values and weights.size:
+                largest = weights.max(-1, keepdims=True)
+                weights = np.rint(weights / largest * WEIGHT_STEPS) / WEIGHT_STEPS * largest
+                most = np.abs(v64).max(-2, keepdims=True)
+                factor = np.where(most > 0, np.float32(STEPS) / most.astype(np.float32), np.float32(0))
+                v64 = np.rint(v64 * factor) * (most / STEPS)
+            y = weights @ v64
             return y.swapaxes(1, 2).reshape(*q.shape[:2], v.shape[2]).astype(q.dtype)
 
     def macs(self, types: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:

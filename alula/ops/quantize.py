@@ -21,10 +21,10 @@ STEPS = 127  # on either side of the middle
 @register
 @dataclass(frozen=True, slots=True)
 class Quantize(Op):
-    """round(x / scale) + zero, ties to even, held within 0..255; 0 for NaN.  x f32 -> u8 of the same shape.
+    """round(x / scale + zero), ties to even, held within 0..255; 0 for NaN.  x f32 -> u8 of the same shape.
 
     x is multiplied by the float32 nearest to 1 / scale, and rounded once.  Raises ShapeError unless scale is positive,
-    its reciprocal finite, and zero a byte.  Source: ONNX QuantizeLinear-13.
+    its reciprocal finite, and zero a byte.  Source: ONNX QuantizeLinear-13, which rounds before it adds an odd zero.
     """
 
     name: ClassVar[str] = "quantize"

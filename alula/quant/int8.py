@@ -14,6 +14,7 @@ import numpy as np
 from alula.core.dtype import Array, DType
 from alula.ir.graph import Graph, Node, Value
 from alula.ir.verifier import verify
+from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
 from alula.ops.elementwise import Add, Cast, Mul
 from alula.ops.matmul import Linear
@@ -33,7 +34,8 @@ def use_int8(graph: Graph, data: Iterable[Array | Sequence[Array]] | None, runne
 
     Rows that a LayerNorm makes have a scale each, which its kernel finds as it writes them.  All other activations have
     one scale, from the range that `data` shows; without data linear layers have a scale for each row, found in a step
-    of its own, and convolutions of anything but pixels stay as they are.
+    of its own, and convolutions of anything but pixels stay as they are.  Of attention the second product is one of
+    bytes: its weights keep 16 bits, so that long rows of small ones count.
     """
     products = list(narrowable(graph, DType.I8))
     ranges: dict[Value, Range] = {}
@@ -47,6 +49,10 @@ def use_int8(graph: Graph, data: Iterable[Array | Sequence[Array]] | None, runne
             _use_rows(graph, node, stored)
         elif root(node.inputs[0]) in ranges:
             _use_range(graph, node, ranges[root(node.inputs[0])], stored)
+    for node in list(graph.nodes):
+        if isinstance(node.op, Attention) and node.inputs[0].type.dtype is DType.F32:
+            with graph.before(node):
+                _put(graph, node, graph.add(replace(node.op, byte_values=True), *node.inputs))
     Repeat((HoistNarrowing(), RemoveDuplicates())).run(graph)
     verify(graph)
 
@@ -113,7 +119,8 @@ def _use_pixels(graph: Graph, node: Node) -> None:
     """Pixels are bytes already: their scales by channel go into the weights, the border is the byte nearest to 0."""
     x, weight, *bias = node.inputs
     op, plain = node.op, weight.data
-    assert isinstance(op, Conv2d) and plain is not None
+    assert isinstance(op, Conv2d)
+    assert plain is not None
     scale, shift = np.array(op.scale), np.array(op.shift)
     border = np.clip(np.rint(-shift / scale), 0, LARGEST_BYTE)
     levels = Weight.of(graph, plain * scale, weight.name)

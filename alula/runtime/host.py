@@ -12,15 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
-from alula.codegen.kernels.peak import PEAK_FUNCTION, emit_peak
+from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8
+from alula.codegen.kernels.peak import PEAK_BYTES, PEAK_FUNCTION, emit_peak
 from alula.codegen.module import Code
 from alula.core.errors import CodegenError
 from alula.core.target import TARGETS, CpuTarget
 from alula.runtime.native import aligned, linked
 
-PEAK_TURNS = 2_000_000
-PEAK_ROUNDS = 20
-PEAK_BYTES = 32 * 64
+PEAK_TURNS = 1_000_000  # of one round
+PEAK_S = 0.25  # rounds follow each other for so long
+LEAST_ROUNDS = 3
+DOTS = {dot.name: dot for dot in (DOT_F32, DOT_BF16, DOT_INT8)}
 
 
 @lru_cache(maxsize=1)
@@ -59,29 +61,36 @@ def default_threads() -> tuple[int, str]:
 
 
 def measure_peak(target: CpuTarget, dtype: str, threads: int = 1) -> float:
-    """GFLOP/s of multiply-adds between registers on `threads` threads together; the best of several rounds."""
-    if dtype != "f32":
-        raise CodegenError(f"peak: expected f32, got {dtype}")
+    """G operations a second, two for a multiply-add, of `dtype` (f32, bf16 or int8) between registers.
+
+    Of `threads` threads together, with the instructions that the target's kernels use; the best of several rounds.
+    Raises CodegenError for another `dtype`, and where the system does not give the processor's tile registers.
+    """
+    if dtype not in DOTS:
+        raise CodegenError(f"peak: expected one of {', '.join(DOTS)}, got {dtype}")
     code = Code(target)
-    operations = emit_peak(code)
+    operations = emit_peak(code, DOTS[dtype])
     library = linked(code.object(), [PEAK_FUNCTION])
-    run = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(library[PEAK_FUNCTION])
+    run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)(library[PEAK_FUNCTION])
 
     def task() -> None:
         room = aligned(PEAK_BYTES)  # by name: a temporary's memory is free again before the call writes to it
-        run(PEAK_TURNS, room.ctypes.data)
+        if run(PEAK_TURNS, room.ctypes.data):
+            raise CodegenError(f"peak: expected the tile registers of {target.name} from the system, got none")
 
-    best = min(_together(task, threads) for _ in range(PEAK_ROUNDS))
-    return operations * PEAK_TURNS * threads / best / 1e9
+    return operations * PEAK_TURNS * threads / min(_rounds(task, threads)) / 1e9
 
 
-def _together(task: Callable[[], None], count: int) -> float:
-    """Seconds until `count` threads have each done the task."""
+def _rounds(task: Callable[[], None], count: int) -> list[float]:
+    """Seconds that `count` threads take to do the task once each, round after round."""
+    rounds: list[float] = []
     with ThreadPoolExecutor(count) as pool:
-        started = time.perf_counter()
-        for done in [pool.submit(task) for _ in range(count)]:
-            done.result()
-        return time.perf_counter() - started
+        while len(rounds) < LEAST_ROUNDS or sum(rounds) < PEAK_S:
+            started = time.perf_counter()
+            for done in [pool.submit(task) for _ in range(count)]:
+                done.result()
+            rounds.append(time.perf_counter() - started)
+    return rounds
 
 
 def _cpuinfo(field: str) -> str:

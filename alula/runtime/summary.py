@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from alula.artifact.model import ModelFile
 from alula.artifact.reader import read_model
+from alula.codegen.kernels.dot import DOT_BF16, DOT_INT8
 from alula.codegen.program import Program, StepInfo
 from alula.ir.graph import Graph, Node
 from alula.ir.parser import parse_type
+from alula.runtime.host import default_threads
 from alula.runtime.programs import prepare, target_here
 from alula.runtime.session import Port
 
@@ -18,17 +21,21 @@ def summary(path: Path) -> dict[str, Any]:
     """Everything about the model file at `path`, JSON-ready; no threads are started and nothing is run.
 
     `macs` are multiply-adds of one image, `bytes` say what each size is of.  The program is the one that `load` would
-    run here, from the object cache where it is there.  Raises ModelFormatError for a file that is damaged or is none.
+    run here, from the object cache where it is there, with as many threads as `threads` says.  Raises ModelFormatError
+    for a file that is damaged or is none.
     """
     with read_model(path) as file:
         target = target_here(file)
         graph = file.graph()
         program = prepare(file, target).program
+        threads, why = default_threads()
         return {
             **_facts(file),
             "runs_as": target.name,
+            "threads": threads,
+            "threads_why": why,
             "macs": sum(step.macs for step in program.steps),
-            "int8_mac_fraction": 0.0,  # of every precision that can be built so far
+            "int8_mac_fraction": int8_mac_fraction(program.steps),
             "inputs": [_port(*port) for port in program.inputs],
             "outputs": [_port(*port) for port in program.outputs],
             "bytes": _bytes(path, file, program),
@@ -37,13 +44,20 @@ def summary(path: Path) -> dict[str, Any]:
         }
 
 
-def kernels(steps: tuple[StepInfo, ...]) -> list[dict[str, Any]]:
-    """What the program's steps compute, those that compute the same together: label, count and multiply-adds."""
-    labels = dict.fromkeys(step.label for step in steps)
-    alike = {label: [step for step in steps if step.label == label] for label in labels}
+def int8_mac_fraction(steps: Sequence[StepInfo]) -> float:
+    """The share of the steps' multiply-adds that are products of bytes; 0 where there are none."""
+    total = sum(step.macs for step in steps)
+    return sum(step.byte_macs for step in steps) / total if total else 0.0
+
+
+def kernels(steps: Sequence[StepInfo]) -> list[dict[str, Any]]:
+    """What the program's steps compute, the same ones together: label, arithmetic, count, multiply-adds."""
+    alike: dict[tuple[str, str], list[StepInfo]] = {}
+    for step in steps:
+        alike.setdefault((step.label, step.arithmetic), []).append(step)
     return [
-        {"label": label, "count": len(group), "macs": sum(step.macs for step in group)}
-        for label, group in alike.items()
+        {"label": label, "arithmetic": arithmetic, "count": len(group), "macs": sum(step.macs for step in group)}
+        for (label, arithmetic), group in alike.items()
     ]
 
 
@@ -69,8 +83,23 @@ def _bytes(path: Path, file: ModelFile, program: Program) -> dict[str, int]:
 
 
 def _ops(graph: Graph) -> list[dict[str, Any]]:
-    """Name, precision and origin of every op, in the order of the graph; `weight` where it is stored in another one."""
-    return [{"op": node.op.name, "dtype": _dtype(node), **_stored(node), "origin": node.origin} for node in graph.nodes]
+    """Name, precision, dtype of the output and origin of every op, in order; `weight` where it is stored in another."""
+    return [
+        {
+            "op": node.op.name,
+            "precision": _precision(node),
+            "dtype": _dtype(node),
+            **_stored(node),
+            "origin": node.origin,
+        }
+        for node in graph.nodes
+    ]
+
+
+def _precision(node: Node) -> str:
+    """What an op computes in: int8 or bf16 where it multiplies those, else the type of what it gives."""
+    factors = tuple(value.type.dtype for value in node.inputs[:2])
+    return next((dot.name for dot in (DOT_INT8, DOT_BF16) if factors == (dot.a, dot.b)), _dtype(node))
 
 
 def _dtype(node: Node) -> str:

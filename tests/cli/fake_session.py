@@ -23,6 +23,17 @@ class FakePort:
     shape: tuple[int | None, ...]
 
 
+@dataclass(frozen=True)
+class FakeStep:
+    label: str = "linear"
+    shape: str = "f32[N,8]"
+    macs: int = 1_000_000
+    arithmetic: str = "f32"
+    byte_macs: int = 0
+    bytes: int = 4_000_000
+    kernel: str = "gemm_0"
+
+
 @dataclass
 class FakeSession:
     """Scores each class by how near it is to the mean level of the picture."""
@@ -40,8 +51,20 @@ class FakeSession:
     load_ms: float = 12.5
     from_cache: bool = True
     run_s: float = 0.0
+    steps: tuple[FakeStep, ...] | None = None
+    offsets: tuple[float, ...] = (0.0,) * CLASSES  # added to the scores
     batches: list[int] = field(default_factory=list)
     closed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps is None:
+            self.steps = (FakeStep(macs=self.macs),)
+
+    def profile(self, *arrays: np.ndarray) -> np.ndarray:
+        """Every step takes as long."""
+        began = time.perf_counter()
+        self.run(*arrays)
+        return np.full(len(self.steps), (time.perf_counter() - began) / len(self.steps))
 
     def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         (images,) = arrays
@@ -53,6 +76,7 @@ class FakeSession:
         time.sleep(self.run_s)
         levels = images.reshape(len(images), -1).mean(axis=1, dtype=np.float64)[:, None]
         scores = -np.abs(levels - LEVELS * np.arange(CLASSES) - LEVELS / 2).astype(np.float32)
+        scores += np.array(self.offsets, np.float32)
         return (scores.reshape(len(images), *self.outputs[0].shape[1:]),)
 
     def close(self) -> None:

@@ -1,21 +1,26 @@
 import json
 import re
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import alula
+import alula.compiler as compiler_module
 from alula.cli.main import main
+from alula.cli.options import PRECISIONS
 from alula.core.dtype import DType
 from alula.core.files import atomic_write
 from alula.core.preprocess import Preprocess, named_preprocess
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
 from alula.runtime import summary
+from tests.vision.pictures import save_plain
 
 
 @dataclass
@@ -26,6 +31,7 @@ class Compiler:
     shape: tuple[int, ...] = (2, 3, 64, 64)
     batches: tuple[int, int] = (1, 512)
     asked: dict[str, Any] = field(default_factory=dict)
+    calibration: list[tuple[np.dtype, tuple[int, ...]]] | None = None
 
     def from_torch(self, path: Path, dim_range: object = None) -> Graph:
         self.asked["dim_range"] = dim_range
@@ -34,8 +40,11 @@ class Compiler:
         graph.preprocess = self.carried
         return graph
 
-    def build(self, graph: Graph, config: alula.BuildConfig) -> "Compiler":
+    def build(
+        self, graph: Graph, config: alula.BuildConfig, calibration: Iterable[np.ndarray] | None = None
+    ) -> "Compiler":
         self.asked.update({field.name: getattr(config, field.name) for field in fields(config)})
+        self.calibration = None if calibration is None else [(a.dtype, a.shape) for a in calibration]
         return self
 
     def save(self, path: Path) -> None:
@@ -46,7 +55,7 @@ class Compiler:
         return {
             "bytes": {"file": path.stat().st_size},
             "kernels": [{"count": 3}, {"count": 4}],
-            "precision": "force_float32",
+            "precision": self.asked["precision"],
             "target": "avx2",
             "inputs": [{"name": "x", "dtype": "u8", "shape": [None, 64, 64, 3]}],
             "batch_range": self.batches,
@@ -72,7 +81,8 @@ def test_what_was_built_and_the_figures(compiler: Compiler, capsys: pytest.Captu
     assert out.endswith("\ntakes x u8[N,64,64,3] with N from 1 to 512\n")
     assert out.count("\n") == 2
     figures = json.loads(Path("f.json").read_text())
-    assert (figures["bytes"], figures["kernels"]) == (1_234_567, 7)
+    assert (figures["bytes"], figures["kernels"], figures["calibration"]) == (1_234_567, 7, None)
+    assert (figures["precision"], figures["build_ms"] > 0) == ("force_float32", True)
     assert compiler.asked == {
         "dim_range": None,
         "precision": "force_float32",
@@ -167,6 +177,9 @@ def test_other_files_are_named_for_what_they_are(
         (["-o", "none/m.alula"], "writing none/m.alula: expected an existing folder, got none"),
         (["--precision", "int3"], "precision: expected one of force_float32, "),
         (["--target", "mips"], "target: expected one of avx2, avx512, "),
+        (["--calibration-dir", "."], "--calibration-dir: expected a qint8 precision or all, got force_float32"),
+        (["--eval-dir", "."], "--eval-dir: expected --precision all, got force_float32"),
+        (["--calibration-num", "0"], "expected a whole number of at least 1, got '0'"),
         (["--max-drop", "0.5"], "unrecognized arguments: --max-drop"),
     ],
 )
@@ -184,3 +197,83 @@ def test_named_contract_needs_pictures(compiler: Compiler, capsys: pytest.Captur
     compiler.shape = (2, 10)
     assert main(["build", "m.pt2", "-o", "m.alula", "--preprocess", "volo"]) == 2
     assert "expected an input [batch, 3, s, s] to preprocess for, got f32[2,10]" in capsys.readouterr().err
+
+
+def test_help_lists_every_precision(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert PRECISIONS == compiler_module.PRECISIONS
+    assert main(["build", "--help"]) == 0
+    assert f"{', '.join(PRECISIONS)} or all" in capsys.readouterr().out
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Twenty pictures of class a, ten of class b."""
+    for number in range(20):
+        save_plain(tmp_path / f"pictures/a/{number:02}.png", number)
+    for number in range(10):
+        save_plain(tmp_path / f"pictures/b/{number:02}.png", 100 + number)
+    return tmp_path / "pictures"
+
+
+INT8 = ["build", "m.pt2", "-o", "m.alula", "--precision", "qint8_mixed_float32"]
+
+
+@pytest.mark.usefixtures("pictures")
+def test_calibration_gets_what_the_built_model_takes(compiler: Compiler, capsys: pytest.CaptureFixture[str]) -> None:
+    compiler.carried = named_preprocess("volo", 64)
+    words = [*INT8, "--calibration-dir", "pictures", "--calibration-num", "9", "--json", "f.json"]
+    assert main(words) == 0
+    assert compiler.calibration == [(np.uint8, (4, 64, 64, 3))] * 2 + [(np.uint8, (1, 64, 64, 3))]
+    out, error = capsys.readouterr()
+    assert out.endswith("\ncalibration: 9 pictures = 9 used + 0 failed\n")
+    assert error == ""
+    expected = {"listed": 9, "used": 9, "failed": 0, "failures": []}
+    assert json.loads(Path("f.json").read_text())["calibration"] == expected
+    assert main([*words, "--no-fold-normalisation"]) == 0
+    assert compiler.calibration[0] == (np.float32, (4, 3, 64, 64))
+
+
+def test_a_picture_that_cannot_be_read_is_named(
+    compiler: Compiler, capsys: pytest.CaptureFixture[str], pictures: Path
+) -> None:
+    compiler.carried = named_preprocess("volo", 64)
+    (pictures / "b/05.png").write_bytes(b"no picture")
+    assert main([*INT8, "--calibration-dir", "pictures", "--json", "f.json"]) == 1
+    out, error = capsys.readouterr()
+    assert out.endswith("calibration: 30 pictures = 29 used + 1 failed\n")
+    assert error.startswith("error: picture b/05.png: expected one of JPEG, ")
+    assert error.count("\n") == 1
+    assert sum(shape[0] for _, shape in compiler.calibration) == 29
+    assert [failure["name"] for failure in json.loads(Path("f.json").read_text())["calibration"]["failures"]] == [
+        "b/05.png"
+    ]
+    assert Path("m.alula").exists()
+
+
+def test_a_folder_without_readable_pictures_is_told_at_once(
+    compiler: Compiler, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main([*INT8, "--calibration-dir", "empty"]) == 2
+    assert capsys.readouterr().err == "error: image folder empty: expected pictures, got none\n"
+    (tmp_path / "empty/a.png").write_bytes(b"no picture")
+    assert main([*INT8, "--calibration-dir", "empty"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: image folder empty: expected readable pictures, got none among 1 (picture a.png: ")
+    assert error.count("\n") == 1
+    assert compiler.asked == {}
+
+
+@pytest.mark.usefixtures("pictures")
+def test_calibration_needs_a_contract(compiler: Compiler, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*INT8, "--calibration-dir", "pictures"]) == 2
+    assert "expected a model that says how they become inputs (--preprocess), got none" in capsys.readouterr().err
+
+
+def test_int8_without_calibration_says_what_it_does(compiler: Compiler, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(INT8) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("note: activations get a scale for each row; convolutions stay float: --calibration-dir ")
+    assert error.count("\n") == 1
+    assert compiler.calibration is None

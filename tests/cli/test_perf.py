@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,21 +9,20 @@ import pytest
 
 from alula.cli import perf
 from alula.cli.main import main
+from alula.compiler import PRECISIONS
 from alula.core.dtype import DType
-from tests.cli.fake_session import FakePort, FakeSession
+from alula.runtime import host as host_module
+from tests.cli.fake_session import FakePort, FakeSession, FakeStep
 from tests.conftest import ROOT
 
 Load = Callable[[FakeSession], FakeSession]
-PEAK = 100.0  # GFLOP/s of all threads
+PEAKS = {"f32": 100.0, "bf16": 200.0, "int8": 400.0}  # G operations a second of all threads
 
 
 @pytest.fixture(autouse=True)
 def host(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of known peak in place of this one, and no time to warm up for."""
-    module = types.ModuleType("alula.runtime.host")
-    module.native_target = lambda: None
-    module.measure_peak = lambda target, dtype, threads=1: PEAK
-    monkeypatch.setitem(sys.modules, "alula.runtime.host", module)
+    monkeypatch.setattr(host_module, "measure_peak", lambda target, dtype, threads: PEAKS[dtype])
     monkeypatch.setattr(perf, "WARM_UP_S", 0.0)
 
 
@@ -37,13 +35,15 @@ def test_json_holds_the_contract(load: Load, tmp_path: Path, capsys: pytest.Capt
     assert set(latency) == {"min", "mean", "p50", "p90", "p99", "max"}
     assert 2 <= latency["min"] <= latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"] < 200
     assert figures["throughput_ips"] == pytest.approx(4 / latency["mean"] * 1e3)
-    assert figures["peak_fraction"] == pytest.approx(2 * 2e6 * 4 / (latency["p50"] / 1e3) / (PEAK * 1e9))
+    assert figures["peak_fraction"] == pytest.approx(2 * 2e6 * 4 / (latency["p50"] / 1e3) / 100e9)
     expected = {"batch_size": 4, "threads": 3, "iterations": 20, "precision": "force_float32", "macs": 2_000_000}
     assert {key: figures[key] for key in expected} == expected
     assert figures["load_ms"] == 12.5
     assert figures["peak_rss_mb"] > 20
     out = capsys.readouterr().out
-    assert "batch 4, 3 threads" in out
+    assert "m.alula, force_float32 on avx2, batch 4\n" in out
+    assert "threads     3 (affinity)\n" in out
+    assert f"{figures['peak_fraction']:.0%} of peak (GOP/s: f32 100)" in out
     assert "12 ms, object from the cache" in out
 
 
@@ -71,10 +71,52 @@ def test_inputs_of_every_kind_are_seeded(load: Load, dtype: DType) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_precision_without_a_measured_peak(load: Load, tmp_path: Path) -> None:
-    load(FakeSession(precision="qint8_mixed_float32"))
+def test_peak_of_a_mix_is_that_of_each_part(load: Load, tmp_path: Path) -> None:
+    steps = (
+        FakeStep(macs=1_000_000),
+        FakeStep(macs=3_000_000, arithmetic="bf16", byte_macs=1_000_000),
+        FakeStep(macs=8_000_000, arithmetic="int8", byte_macs=8_000_000),
+        FakeStep(label="layer_norm", macs=0),
+    )
+    load(FakeSession(precision="qint8_mixed_bfloat16", steps=steps))
+    assert main(["perf", "m.alula", "--iterations", "1", "--batch-size", "3", "--json", str(tmp_path / "f.json")]) == 0
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures["peaks"] == PEAKS
+    assert figures["ideal_ms"] == pytest.approx(3 * 2 * (1 / 100 + 2 / 200 + 9 / 400))
+    assert figures["peak_fraction"] == pytest.approx(figures["ideal_ms"] / figures["latency_ms"]["p50"])
+
+
+def test_only_the_peaks_in_use_are_measured(load: Load, tmp_path: Path) -> None:
+    load(FakeSession(steps=(FakeStep(label="relu", macs=0),)))
     assert main(["perf", "m.alula", "--iterations", "1", "--json", str(tmp_path / "f.json")]) == 0
-    assert json.loads((tmp_path / "f.json").read_text())["peak_fraction"] is None
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert (figures["peaks"], figures["peak_fraction"]) == ({}, None)
+
+
+def test_profile_says_what_it_cost(load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(FakeSession(run_s=0.001, steps=(FakeStep(), FakeStep(label="relu", macs=0))))
+    options = [
+        "--profile",
+        "--iterations",
+        "1",
+        "--trace",
+        str(tmp_path / "t.json"),
+        "--json",
+        str(tmp_path / "f.json"),
+    ]
+    assert main(["perf", "m.alula", *options]) == 0
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert sorted(row["op"] for row in figures["profile"]) == ["linear", "relu"]
+    assert figures["plain_ms"] >= 1
+    profiled, plain = figures["profiled_ms"], figures["plain_ms"]
+    last = f"profiled runs {profiled:.2f} ms, those between them {plain:.2f} ms ({profiled / plain - 1:+.1%})\n"
+    assert capsys.readouterr().out.endswith(last)
+    assert len(json.loads((tmp_path / "t.json").read_text())["traceEvents"]) == 2
+
+
+def test_main_arithmetic_of_every_precision() -> None:
+    assert set(perf.PEAK_DTYPE) == set(PRECISIONS)
+    assert set(perf.PEAK_DTYPE.values()) <= set(PEAKS)
 
 
 def test_batch_outside_the_range(load: Load, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,3 +28,11 @@ def test_table_takes_markup_as_text(capsys: pytest.CaptureFixture[str], monkeypa
     out = capsys.readouterr().out
     assert "[red]x" in out
     assert "12,345" in out
+
+
+def test_numbers_stand_to_the_right_where_some_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("title", ("name", "ms", "note"), [("a", 1.5, "x"), ("b", None, None), ("c", 12345, "long")])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert [line.split() for line in lines[4:7]] == [["a", "1.5", "x"], ["b", "-", "-"], ["c", "12,345", "long"]]
+    ends = [line.index(word) + len(word) for line, word in zip(lines[4:7], ("1.5", "-", "12,345"), strict=True)]
+    assert len(set(ends)) == 1

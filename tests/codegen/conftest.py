@@ -11,7 +11,7 @@ import llvmlite.binding as llvm
 import pytest
 
 from alula.codegen.module import Code
-from alula.core.target import AVX2, AVX512, CpuTarget
+from alula.core.target import AMX, AVX2, AVX512, AVX512_BF16, AVX512_VNNI, CpuTarget
 from alula.ir.graph import Graph
 
 if TYPE_CHECKING:
@@ -75,14 +75,20 @@ def vector_operations(assembly: str) -> int:
     return sum(not name.startswith(("vmov", "vbroadcast", "vzero", "vxorps", "vpxor")) for name in names)
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(AVX2, marks=pytest.mark.isa("avx2"), id="avx2"),
-        pytest.param(AVX512, marks=pytest.mark.isa("avx512"), id="avx512"),
-    ]
-)
+def running(*targets: CpuTarget) -> list[object]:
+    """The targets as parameters of a test, each skipped where the CPU cannot run it."""
+    return [pytest.param(target, marks=pytest.mark.isa(target.name), id=target.name) for target in targets]
+
+
+@pytest.fixture(params=running(AVX2, AVX512))
 def target(request: pytest.FixtureRequest) -> CpuTarget:
-    """The instruction sets that must give the same answers."""
+    """The instruction sets that differ for float32."""
+    return request.param
+
+
+@pytest.fixture(params=running(AVX2, AVX512, AVX512_VNNI, AVX512_BF16, AMX))
+def every_target(request: pytest.FixtureRequest) -> CpuTarget:
+    """All instruction sets: they differ in their products of bytes and of bfloat16."""
     return request.param
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from alula.codegen.program import Program, compile_graph
 from alula.core.dims import symbol
-from alula.core.dtype import Array, DType
+from alula.core.dtype import Array, DType, cast_array
 from alula.core.target import CpuTarget
 from alula.ir.graph import Graph, Value
 from alula.ir.op import Op
@@ -134,6 +134,20 @@ def f32(*shape: object) -> TensorType:
     return TensorType(DType.F32, shape)  # type: ignore[arg-type]
 
 
+def bf16(array: Array) -> Array:
+    """The nearest bfloat16 of each number."""
+    return cast_array(array, DType.BF16)
+
+
+def random_bytes(dtype: DType, *shape: int, seed: int = 0) -> Array:
+    """u8 or i8 of all bits, a quarter of them the ends of the range."""
+    random = np.random.default_rng(seed)
+    info = np.iinfo(dtype.numpy)
+    values = random.integers(info.min, info.max + 1, shape, dtype.numpy)
+    ends = random.choice(np.array([info.min, info.max], dtype.numpy), shape)
+    return np.where(random.random(shape) < 0.25, ends, values)
+
+
 def random_array(type: TensorType, batch: int, seed: int = 0) -> Array:
     """Normal numbers, or integers of all bits."""
     return fill(type, {"N": batch}, seed)
@@ -189,6 +203,22 @@ def assert_summed(result: Result, build: Callable[[Callable[[Array], Array]], Gr
         bound = (terms + 4) * HALF_ULP * size.astype(np.float64)
         error = np.abs(ours.astype(np.float64) - exact)
         assert np.all(error <= bound), f"off by {np.max(error / np.maximum(bound, 1e-300))} bounds"
+
+
+def assert_narrowed(result: Result, share: float = 0.005) -> None:
+    """Bytes and bfloat16 are those of the reference; a `share` may be the next ones, for float32 came before.
+
+    bfloat16 near 0 may be off by as much as the next one of 2**-6; float32 outputs by four half ulps.
+    """
+    for ours, exact in zip(result.outputs, result.expected, strict=True):
+        narrow = ours.dtype != np.float32
+        first, second = (cast_array(array, DType.F32).astype(np.float64) for array in (ours, exact))
+        step = 1 if ours.dtype == np.uint8 else 2.0**-7 if narrow else 4 * HALF_ULP
+        size = 1 if ours.dtype == np.uint8 else np.maximum(np.abs(second), 2.0**-6 if narrow else 0)
+        off = np.abs(first - second)
+        assert np.all(off <= step * size), f"off by {np.max(off / np.maximum(step * size, 1e-300))} steps"
+        moved = (off > 2.0**-16).mean() if off.size else 0.0
+        assert not narrow or moved <= share, f"{moved} are off"
 
 
 def assert_close(result: Result, ulps: float, floor: float = 0.0) -> None:

@@ -16,12 +16,13 @@ from alula.ir.parser import parse_type
 from alula.ir.types import TensorType
 from alula.ops.attention import Attention
 from alula.ops.checks import FLOATS, NUMBERS
-from alula.ops.conv import Conv2d
+from alula.ops.conv import Conv2d, whole_groups
 from alula.ops.elementwise import Binary, Cast, Clip, Gelu, LeakyRelu, Normalize, Unary
-from alula.ops.matmul import Linear, Matmul
+from alula.ops.matmul import Linear, Matmul, group_of, packed_shape
 from alula.ops.norm import BatchNorm, LayerNorm
 from alula.ops.outlook import OutlookAttention
 from alula.ops.pool import AvgPool2d, MaxPool2d
+from alula.ops.quantize import Quantize, QuantizeRows
 from alula.ops.reduce import Reduction
 from alula.ops.shape import Concat, Expand, Pad, Reshape, Slice, Transpose
 from alula.ops.softmax import Softmax
@@ -173,13 +174,29 @@ def reduction(draw: Draw, op: type[Reduction]) -> Case:
     return op(axes, draw(st.booleans())), types(draw(any_of(op.allowed)), shape)
 
 
+# dtypes of x, of the weight and of the sums, and `wide`
+PRODUCTS = st.one_of(
+    any_of(FLOATS).map(lambda dtype: (dtype, dtype, dtype, False)),
+    st.sampled_from(
+        [
+            (DType.F32, DType.F16, DType.F32, False),
+            (DType.BF16, DType.BF16, DType.F32, True),
+            (DType.U8, DType.I8, DType.I32, False),
+        ]
+    ),
+)
+
+
 @of(Linear)
 def linear(draw: Draw, op: type[Linear]) -> Case:
     k, n, panel = draw(dims), draw(st.integers(1, 7)), draw(st.integers(0, 4))
-    weight = (-(-n // panel), k, panel) if panel else (n, k)
-    bias = [(n,)] if draw(st.booleans()) else []
-    made = op(n, panel) if panel else op()
-    return made, types(draw(any_of(FLOATS)), (*draw(shapes), k), weight, *bias)
+    x, w, total, wide = draw(PRODUCTS)
+    if panel and group_of(w) > 1:
+        k = group_of(w) * draw(st.integers(0, 3))
+    weight = (-(-n // panel), *packed_shape(k, panel, w)) if panel else (n, k)
+    bias = types(total, (n,)) if draw(st.booleans()) else ()
+    made = op(n if panel else 0, panel, wide)
+    return made, (*types(x, (*draw(shapes), k)), *types(w, weight), *bias)
 
 
 @of(Matmul)
@@ -211,17 +228,22 @@ def conv2d(draw: Draw, op: type[Conv2d]) -> Case:
     fit, groups, panel = window(draw), draw(st.integers(1, 2)), draw(st.integers(0, 4))
     kernel = fit.pop("kernel")
     c, o = groups * draw(st.integers(0, 2)), groups * draw(st.integers(1, 3))
-    scaled = c > 0 and draw(st.booleans())
-    x = TensorType(DType.F32, (draw(dims), *sizes_for(draw, {"kernel": kernel, **fit}), c))
-    if scaled and draw(st.booleans()):
-        x = x.cast(DType.U8)
-    attributes: dict[str, Any] = {"scale": (0.5,) * c, "shift": (-1.0,) * c} if scaled else {}
-    weight: tuple[int, ...] = (o, *kernel, c // groups)
+    dtype, w, total, wide = draw(PRODUCTS)
+    attributes: dict[str, Any] = {"wide": wide}
+    if c > 0 and w is not DType.I8 and draw(st.booleans()):
+        attributes |= {"scale": (0.5,) * c, "shift": (-1.0,) * c}
+        taken = [DType.U8, dtype] + [DType.F32] * wide
+        dtype = draw(st.sampled_from(taken))
+    if c > 0 and w is DType.I8 and draw(st.booleans()):
+        attributes["border"] = tuple(draw(st.integers(0, 255)) for _ in range(c))
+    x = TensorType(dtype, (draw(dims), *sizes_for(draw, {"kernel": kernel, **fit}), c))
+    weight: tuple[Dim, ...] = (o, *kernel, c // groups)
     if panel:
         attributes |= {"features": o, "kernel": kernel, "panel": panel}
-        weight = (groups, -(-(o // groups) // panel), kernel[0] * kernel[1] * (c // groups), panel)
-    bias = [(o,)] if draw(st.booleans()) else []
-    return op(**fit, groups=groups, **attributes), (x, *types(DType.F32, weight, *bias))
+        k = kernel[0] * kernel[1] * whole_groups(c // groups, w)
+        weight = (groups, -(-(o // groups) // panel), *packed_shape(k, panel, w))
+    bias = types(total, (o,)) if draw(st.booleans()) else ()
+    return op(**fit, groups=groups, **attributes), (x, *types(w, weight), *bias)
 
 
 @of(MaxPool2d, AvgPool2d)
@@ -249,7 +271,8 @@ def attention(draw: Draw, op: type[Attention]) -> Case:
     heads, d, e = draw(st.integers(1, 3)), draw(fixed_dims), draw(fixed_dims)
     b, n, m = draw(dims), draw(dims), draw(dims)
     shape = (b, n, heads * d), (b, m, heads * d), (b, m, heads * e)
-    return op(heads, draw(moderate)), types(draw(any_of(FLOATS)), *shape)
+    wide = draw(st.booleans())
+    return op(heads, draw(moderate), wide), types(DType.BF16 if wide else draw(any_of(FLOATS)), *shape)
 
 
 @of(OutlookAttention)
@@ -260,6 +283,17 @@ def outlook(draw: Draw, op: type[OutlookAttention]) -> Case:
     places = fit["kernel"][0] * fit["kernel"][1]
     shape = (b, *counts, heads * places * places), (b, *size, heads * d)
     return op(heads, **fit, scale=draw(moderate)), types(draw(any_of(FLOATS)), *shape)
+
+
+@of(Quantize)
+def quantize(draw: Draw, op: type[Quantize]) -> Case:
+    scale = draw(st.floats(2.0**-120, 2.0**120, width=32))
+    return op(scale, draw(st.integers(0, 255))), types(DType.F32, draw(shapes))
+
+
+@of(QuantizeRows)
+def quantize_rows(draw: Draw, op: type[QuantizeRows]) -> Case:
+    return op(), types(DType.F32, (*draw(shapes), draw(dims)))
 
 
 @of(Unfold)

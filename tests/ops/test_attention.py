@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 
 from alula.core.dims import symbol
+from alula.core.dtype import from_bfloat16, to_bfloat16
 from alula.ir.op import infer_types
 from alula.ir.parser import parse_type
 from alula.ops.attention import Attention
+from alula.ops.reference import apply_op
 from tests.ops.cases import infer, refusal
 
 RANDOM = np.random.default_rng(0)
@@ -32,6 +34,14 @@ def test_against_pytorch(n: int, m: int, heads: int, d: int, e: int, scale: floa
     np.testing.assert_allclose(got, wanted.transpose(1, 2).flatten(2).numpy(), rtol=1.2e-7, atol=1e-9)
 
 
+def test_wide_takes_bfloat16_and_gives_float32() -> None:
+    q, k, v = (to_bfloat16(normal(2, n, columns)) for n, columns in ((5, 12), (7, 12), (7, 9)))
+    (got,) = apply_op(Attention(3, 0.5, wide=True), q, k, v)
+    wanted = F.scaled_dot_product_attention(*(heads_of(from_bfloat16(x), 3) for x in (q, k, v)), scale=0.5)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, wanted.transpose(1, 2).flatten(2).numpy(), rtol=1.2e-7, atol=1e-9)
+
+
 def test_nothing_to_attend_to_gives_zeros() -> None:
     got = Attention(2, 1.0).reference(normal(1, 3, 4), normal(1, 0, 4), normal(1, 0, 6))
     assert np.array_equal(got, np.zeros((1, 3, 6)))
@@ -40,6 +50,7 @@ def test_nothing_to_attend_to_gives_zeros() -> None:
 def test_types_and_macs() -> None:
     texts = ["f32[N,4,12]", "f32[N,9,12]", "f32[N,9,6]"]
     assert infer(Attention(3, 1.0), *texts) == "f32[N,4,6]"
+    assert infer(Attention(3, 1.0, wide=True), *(text.replace("f32", "bf16") for text in texts)) == "f32[N,4,6]"
     operands = [parse_type(text) for text in texts]
     op = Attention(3, 1.0)
     assert op.macs(operands, infer_types(op, operands)) == symbol("N") * (3 * 4 * 9 * (4 + 2))
@@ -55,5 +66,7 @@ def test_refusals() -> None:
     assert refusal(Attention(3, 1.0), q, "f32[1,9,12]", v) == "expected k[N,9,12], got f32[1,9,12]"
     assert refusal(Attention(3, 1.0), q, k, "f32[N,8,6]") == "expected v[N,9,6], got f32[N,8,6]"
     assert refusal(Attention(3, 1.0), q, k, "f16[N,9,6]") == "expected f32, got f16[N,9,6]"
+    assert refusal(Attention(3, 1.0, wide=True), q, k, v) == "expected bf16, got f32[N,4,12]"
+    assert refusal(Attention(3, 1.0, wide=True), "bf16[N,4,12]", k, v) == "expected bf16, got f32[N,9,12]"
     assert refusal(Attention(3, 1.0), "f32[4,12]", k, v) == "expected rank 3 (b,n,c), got f32[4,12]"
     assert refusal(Attention(3, 1.0), "f32[N,4,C]", k, v) == "expected a fixed number of columns, got C"

@@ -11,6 +11,7 @@ import alula
 from alula.cli.main import main
 from alula.cli.profile import table, write_trace
 from alula.codegen.program import StepInfo
+from alula.compiler import PRECISIONS
 from alula.core.dims import symbol
 from alula.core.dtype import DType
 from alula.core.errors import ShapeError, UsageError
@@ -91,9 +92,9 @@ def test_profile_and_trace_on_the_command_line(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_table_adds_up_equal_steps_slowest_first(tmp_path: Path) -> None:
-    steps = [StepInfo("a", "k", "f32[N]", 10), StepInfo("b", "k", "f32[N]", 0), StepInfo("a", "k", "f32[N]", 20)]
+    steps = [StepInfo(label, "k", "f32[N]", macs, "f32", 0, 100) for label, macs in (("a", 10), ("b", 0), ("a", 20))]
     seconds = np.array([1e-6, 9e-6, 2e-6])
-    b, a = table(steps, seconds, 2, peak=0.1)
+    b, a = table(steps, seconds, 2, {"f32": 0.1})
     assert (b["op"], b["count"], b["macs"], b["gops"]) == ("b", 1, 0, 0)
     assert (a["op"], a["count"], a["macs"]) == ("a", 2, 60)
     assert a["ms"] == pytest.approx(3e-3)
@@ -117,5 +118,5 @@ def test_float16_halves_the_file_and_hardly_moves_the_result(tmp_path: Path) -> 
 
 
 def test_an_unknown_precision_is_refused() -> None:
-    with pytest.raises(UsageError, match="precision: expected one of force_float32, force_float16, got 'qint8'"):
+    with pytest.raises(UsageError, match=f"precision: expected one of {', '.join(PRECISIONS)}, got 'qint8'"):
         alula.build(network(), alula.BuildConfig(precision="qint8"))

@@ -1,8 +1,8 @@
 """What a register tile multiplies: words of 32 bits that hold one float32, two bfloat16 or four bytes.
 
 Weights are packed so that a lane holds the word of its column; the word of a row stands in every lane.  A processor
-without the dot product takes a word in two halves, the elements at even and then at odd places: for bytes that is exact,
-for bfloat16 it is two fused multiply-adds in the order of k.
+without the dot product takes a word in two halves, the elements at even and then at odd places: for bytes that is
+exact, for bfloat16 it is two fused multiply-adds in the order of k.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from alula.codegen.kernels import math
-from alula.codegen.kernels.narrow import from_bf16, to_bf16, to_bytes
+from alula.codegen.kernels.narrow import SHIFTER, from_bf16, to_bf16, to_bytes
 from alula.codegen.vector import Emitter, Vec
 from alula.core.dtype import DType
 from alula.ir.op import Op
@@ -30,9 +30,16 @@ def emits(*kinds: type[Op]) -> Callable[[Rule], Rule]:
     return add
 
 
-def emit_op(e: Emitter, op: Op, vectors: Sequence[Vec]) -> Vec:
-    """The op's result for vectors of float32."""
+def emit_op(e: Emitter, op: Op, vectors: Sequence[Vec], *, coarse: bool = False) -> Vec:
+    """The op's result for vectors of float32; `coarse` where it is narrowed at once and need not be exact."""
+    if coarse and op == ops.Gelu():
+        return math.gelu_coarse(e, *vectors)
     return RULES[type(op)](e, op, *vectors)
+
+
+def is_narrowing(op: Op) -> bool:
+    """True for ops that leave 8 significant bits or fewer."""
+    return isinstance(op, Quantize) or (isinstance(op, ops.Cast) and op.dtype is DType.BF16)
 
 
 def is_elementwise(op: Op) -> bool:
@@ -200,8 +207,18 @@ def _cast(e: Emitter, op: ops.Cast, x: Vec) -> Vec:
 
 
 @emits(Quantize)
-def _quantize(e: Emitter, op: Quantize, x: Vec) -> Vec:
-    return to_bytes(e, x, e.constant(op.factor), op.zero)
+def _quantize(e: Emitter, op: Quantize, x: Vec, factor: Vec, shifter: Vec) -> Vec:
+    return to_bytes(e, x, factor, shifter)
+
+
+def parameters_of(op: Op) -> tuple[float, ...]:
+    """The numbers that an op's rule takes after its operands: not in the code, so that equal kernels are one."""
+    return (op.factor, SHIFTER + op.zero) if isinstance(op, Quantize) else ()
+
+
+def without_parameters(op: Op) -> Op:
+    """The op as the code knows it."""
+    return Quantize(1.0, 0) if isinstance(op, Quantize) else op
 
 
 @emits(BatchNorm)

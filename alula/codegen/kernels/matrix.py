@@ -13,7 +13,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 from alula.codegen.kernels.dot import DOT_INT8
-from alula.codegen.kernels.tile import Tile, tile_signature
+from alula.codegen.kernels.tile import Stretches, Tile
 from alula.codegen.module import I8, I16, I64, POINTER, VOID, Code
 from alula.codegen.vector import Emitter, Int, Ptr
 from alula.core.dtype import DType
@@ -25,39 +25,51 @@ SUMS, LEFT, RIGHT = (0, 1, 2, 3), (4, 5), (6, 7)  # tile registers of c, a and b
 SYS_ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18
 
 
-def emit_matrix_tile(code: Code, tile: Tile) -> ir.Function:
-    """The function of a tile of 16 or 32 rows and one or two vectors; k is a multiple of 16 words.
+def emit_matrix_tile(code: Code, tile: Tile, k: int, stretches: Stretches) -> ir.Function:
+    """The function (a, b, c), and (ahead, pace) if early, of a tile of 16 or 32 rows and one or two vectors.
 
-    Source of the loop: two tiles of a against two of b are four products for four loads.
+    k is a multiple of 16 words.  k and stretches stand in the code: a short product would else take as long as its
+    loops.  Two tiles of a against two of b are four products for four loads.
     """
-    name = f"matrix_{tile.name}"
+    name = f"matrix_{tile.name}_k{k}_s{'_'.join(map(str, stretches.arguments))}"
     if found := code.get(name):
         return found
     code.uses_matrix = True
-    function = code.function(name, VOID, tile_signature(tile))
+    more: list[ir.Type] = [POINTER, I64] if tile.early else []
+    function = code.function(name, VOID, [POINTER, POINTER, POINTER, *more])
     e = Emitter(code, function)
-    a, b = (Ptr(e, argument, DType.I32) for argument in function.args[:2])
-    c = Ptr(e, function.args[2], DType.I32)
-    k, outer, outer_step, inner, inner_step = (Int(e, argument) for argument in function.args[3:8])
+    a, b, c = (Ptr(e, argument, DType.I32) for argument in function.args[:3])
     downs, acrosses = range(tile.rows // TILE_ROWS), range(tile.vectors)
     for down in downs:
         for across in acrosses:
             _call(e, "tilezero", _sum(down, across))
-    with e.loop(outer) as far, e.loop(inner) as near:
-        stretch = far.index * inner + near.index
-        a_row = a.at(far.index * outer_step + near.index * inner_step)
-        b_row = b.at(stretch * k * tile.ldb)
-        with e.loop(k, step=TILE_WORDS) as loop:
-            if tile.early:
-                ahead, pace = Ptr(e, function.args[8], DType.I32), Int(e, function.args[9])
-                with e.loop(pace) as lines:  # each asks for a cache line, which is 16 words
-                    e.prefetch(ahead, (stretch * k + loop.index) * pace + lines.index * TILE_WORDS)
+
+    def step(stretch: Int | int, row: Ptr, at: Int | int) -> None:
+        place = stretch * k + at
+        if tile.early:
+            ahead, pace = Ptr(e, function.args[3], DType.I32), Int(e, function.args[4])
+            with e.loop(pace) as lines:  # each asks for a cache line, which is 16 words
+                e.prefetch(ahead, pace * place + lines.index * TILE_WORDS)
+        for across in acrosses:
+            _load(e, RIGHT[across], b.at(place * tile.ldb + across * TILE_WORDS), tile.ldb)
+        for down in downs:
+            _load(e, LEFT[down], row.at(at + down * TILE_ROWS * tile.lda), tile.lda)
             for across in acrosses:
-                _load(e, RIGHT[across], b_row.at(loop.index * tile.ldb + across * TILE_WORDS), tile.ldb)
-            for down in downs:
-                _load(e, LEFT[down], a_row.at(loop.index + down * TILE_ROWS * tile.lda), tile.lda)
-                for across in acrosses:
-                    _multiply(e, tile, _sum(down, across), LEFT[down], RIGHT[across])
+                _multiply(e, tile, _sum(down, across), LEFT[down], RIGHT[across])
+
+    def steps(stretch: Int | int, row: Ptr) -> None:
+        if k == TILE_WORDS:
+            step(stretch, row, 0)
+            return
+        with e.loop(k, step=TILE_WORDS) as loop:
+            step(stretch, row, loop.index)
+
+    if stretches.outer * stretches.inner == 1:
+        steps(0, a)
+    else:
+        with e.loop(stretches.outer) as far, e.loop(stretches.inner) as near:
+            row = a.at(far.index * stretches.outer_step + near.index * stretches.inner_step)
+            steps(far.index * stretches.inner + near.index, row)
     for down in downs:
         for across in acrosses:
             target = c.at(down * TILE_ROWS * tile.ldc + across * TILE_WORDS)

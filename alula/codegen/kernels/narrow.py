@@ -33,11 +33,11 @@ def to_bf16(e: Emitter, x: Vec) -> Vec:
     return e.convert(e.blend(nan, quiet, rounded), "trunc", DType.I16)
 
 
-def to_bytes(e: Emitter, x: Vec, factor: Vec, zero: int) -> Vec:
+def to_bytes(e: Emitter, x: Vec, factor: Vec, shifter: Vec) -> Vec:
     """round(x * factor) + zero as unsigned bytes, ties to even, held within 0..255; 0 for NaN.
 
-    Rounding is by a number so large that its last bit is 1: the product, zero and it are added with one rounding.
+    `shifter` is SHIFTER + zero.  Rounding is by a number so large that its last bit is 1: the product, zero and it are added with one rounding.
     """
-    shifted = e.fma(x, factor, SHIFTER + zero)
+    shifted = e.fma(x, factor, shifter)
     held = e.min(e.max(shifted, SHIFTER), SHIFTER + 255)
     return e.convert(e.bitcast(held, DType.I32), "trunc", DType.I8)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from alula.codegen.kernels import math
-from alula.codegen.kernels.narrow import to_bf16
+from alula.codegen.kernels.dot import DOT_F32, Dot
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
-from alula.core.dtype import DType
 
 VIRTUAL_LANES = 16
 
@@ -63,27 +62,47 @@ def inside(e: Emitter, values: Sequence[Vec], piece: Piece, beyond: float) -> li
 
 
 def softmax_row(e: Emitter, source: Ptr, target: Ptr, count: int, scale: float) -> Vec:
-    """target = exp(scale * (source - max)); returns 1 / their sum in every lane.  `scale` > 0; may work in place.
+    """target = exp(scale * (source - max)); returns 1 / their sum in every lane.  `scale` > 0; may work in place."""
+    most = row_max(e, source, count)
+    return 1.0 / weights_of_row(e, source, count, scale, most, lambda p, values: store_parts(e, values, target, p))
 
-    A target of bfloat16 takes them rounded; the sum is of those before.
-    """
+
+def row_max(e: Emitter, source: Ptr, count: int) -> Vec:
+    """The largest element of a row, in every lane."""
     lowest = [e.constant(float("-inf"))] * parts(e)
 
     def larger(piece: Piece, most: Sequence[Vec]) -> list[Vec]:
         values = inside(e, load_parts(e, source, piece), piece, float("-inf"))
         return [e.max(value, best) for value, best in zip(values, most, strict=True)]
 
-    most = e.spread(math.tree_max(e, fold_row(e, count, lowest, larger))) * -scale
+    return e.spread(math.tree_max(e, fold_row(e, count, lowest, larger)))
+
+
+def weights_of_row(
+    e: Emitter,
+    source: Ptr,
+    count: int,
+    scale: float,
+    most: Vec,
+    store: Callable[[Piece, Sequence[Vec]], None],
+    dot: Dot = DOT_F32,
+) -> Vec:
+    """Stores exp(scale * (source - most)); returns their sum in every lane.  `most` is the row's largest element.
+
+    What is narrowed for a product of another kind than float32 need not be exact to the last place.
+    """
+    exact = dot is DOT_F32
+    factor = scale if exact else scale * math.LOG2E
+    shift = most * -factor
 
     def powers(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
-        values = load_parts(e, source, piece)
-        results = [math.exp(e, e.fma(value, scale, most)) for value in values]
-        stored = results if target.dtype is DType.F32 else [to_bf16(e, value) for value in results]
-        store_parts(e, stored, target, piece)
+        exponents = [e.fma(value, factor, shift) for value in load_parts(e, source, piece)]
+        results = [math.exp(e, x) if exact else math.exp2_coarse(e, x) for x in exponents]
+        store(piece, results)
         return [total + value for total, value in zip(sums, inside(e, results, piece, 0.0), strict=True)]
 
     sums = fold_row(e, count, [e.constant(0.0)] * parts(e), powers)
-    return 1.0 / e.spread(math.tree_add(e, sums))
+    return e.spread(math.tree_add(e, sums))
 
 
 def scale_row(e: Emitter, row: Ptr, count: int, factor: Vec) -> None:

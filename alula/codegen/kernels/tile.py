@@ -22,7 +22,7 @@ class Tile:
 
     They are fixed so that addresses fold into the instructions: fourteen row pointers would not fit the registers.
     A turn of the loop does `turn` words of k, which divides it.  With `early` the tile also asks the second-level
-    cache for what the next panel will need.
+    cache for what the next panel will need.  With `run` > 0 rows of a come in runs of so many, `jump` words apart.
     """
 
     dot: Dot
@@ -33,15 +33,22 @@ class Tile:
     ldc: int
     turn: int
     early: bool = False
+    run: int = 0
+    jump: int = 0
 
     def registers(self) -> int:
         """Vector registers it needs: the accumulators, a row of b, one word of a."""
         return self.rows * self.vectors + self.vectors + 1
 
+    def row(self, number: int) -> int:
+        """Words from a to its row `number`."""
+        runs, place = divmod(number, self.run) if self.run else (0, number)
+        return runs * self.jump + place * self.lda
+
     @property
     def name(self) -> str:
         """Of its function."""
-        strides = f"a{self.lda}_b{self.ldb}_c{self.ldc}"
+        strides = f"a{self.lda}_b{self.ldb}_c{self.ldc}" + (f"_r{self.run}_j{self.jump}" if self.run else "")
         return f"tile_{self.dot.name}_{self.rows}x{self.vectors}_{strides}_t{self.turn}{'_early' * self.early}"
 
 
@@ -78,21 +85,16 @@ def panel_width(target: CpuTarget) -> int:
     return tile_shape(target)[1] * target.lanes()
 
 
-def tile_signature(tile: Tile) -> list[ir.Type]:
-    """What every tile's function takes: a, b, c, k, outer, outer step, inner, inner step, and (ahead, pace) if early.
-
-    It makes c = the sum over all stretches of a, each k words long.  a is row-major; b goes on from stretch to stretch;
-    c is overwritten.  An early tile asks, for each k of a stretch, for `pace` words more from `ahead`; addresses beyond
-    all memory do no harm.
-    """
-    return [POINTER] * 3 + [I64] * 5 + [POINTER, I64] * tile.early
-
-
 def emit_tile(code: Code, tile: Tile) -> ir.Function:
-    """The function of a tile in vector registers.  Every element of c is one chain of sums in the order of k."""
+    """(a, b, c, k, outer, outer step, inner, inner step): c = the sum over all stretches of a, each k words long.
+
+    a is row-major; b goes on from stretch to stretch; c is overwritten.  Every element of c is one chain of sums in the
+    order of k, whatever the tile.  An early tile takes two arguments more, (ahead, pace): for each k of a stretch it
+    asks for `pace` words more from `ahead`; addresses beyond all memory do no harm.
+    """
     if found := code.get(tile.name):
         return found
-    function = code.function(tile.name, VOID, tile_signature(tile))
+    function = code.function(tile.name, VOID, [*[POINTER] * 3, *[I64] * 5, *([POINTER, I64] if tile.early else [])])
     e = Emitter(code, function)
     a, b = (Ptr(e, argument, tile.dot.word) for argument in function.args[:2])
     c = Ptr(e, function.args[2], tile.dot.sum)
@@ -128,6 +130,6 @@ def _word(
             e.keep_order()  # loads that come early would take registers, and sums would be spilled
         sums = iter(totals)
         columns = [part.of_b(e.load(b_row, at * tile.ldb + v * e.lanes)) for v in range(tile.vectors)]
-        rows = (part.of_a(e.splat(a_row, at + tile.lda * r)) for r in range(tile.rows))  # lazy: one row live at a time
+        rows = (part.of_a(e.splat(a_row, at + tile.row(r))) for r in range(tile.rows))  # lazy: one row live at a time
         totals = [part.add(next(sums), row, column) for row in rows for column in columns]
     return totals

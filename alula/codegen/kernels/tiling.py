@@ -9,9 +9,11 @@ from alula.codegen.kernels.dot import DOT_F32, Dot
 from alula.codegen.kernels.matrix import TILE_ROWS, TILE_WORDS, emit_matrix_tile
 from alula.codegen.kernels.tile import Stretches, Tile, emit_tile, tile_shape, turn_of
 from alula.codegen.vector import Emitter, Int, Ptr
+from alula.core.dims import Dim, remainders
 from alula.core.target import CpuTarget
 
-VECTOR_TAILS = (8, 4, 2, 1)  # rows of the tiles that finish what whole tiles leave over
+TAILS = (8, 4, 2, 1)  # rows of the tiles that finish what whole tiles leave over, where that can be any number
+MOST_TAILS = 3  # remainders that get a tile of just so many rows each
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,6 @@ class Tiling:
     rows: int
     vectors: int
     matrix: bool = False
-
-    @property
-    def tails(self) -> tuple[int, ...]:
-        """Rows of the smaller tiles, largest first."""
-        return tuple(rows for rows in VECTOR_TAILS if rows < self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,38 +67,49 @@ def call_tile(
     vectors: int = 0,
     stretches: Stretches | None = None,
     early: Early | None = None,
+    runs: tuple[int, int] = (0, 0),
 ) -> None:
-    """c[rows, vectors] = a @ b over stretches of k words; as many vectors as the tiling has, unless fewer are given."""
+    """c[rows, vectors] = a @ b over stretches of k words; as many vectors as the tiling has, unless fewer are given.
+
+    `runs` are a tile's `run` and `jump`.
+    """
     stretches = stretches or Stretches()
-    shape = (rows, vectors or tiling.vectors, strides.a, strides.b, strides.c, turn_of(k), early is not None)
-    tile = Tile(tiling.dot, *shape)
-    function = emit_matrix_tile(e.code, tile) if tiling.matrix else emit_tile(e.code, tile)
+    shape = rows, vectors or tiling.vectors, strides.a, strides.b, strides.c
+    tile = Tile(tiling.dot, *shape, turn_of(k), early is not None, *(runs if rows > runs[0] > 0 else (0, 0)))
     more = () if early is None else (early.ahead, early.pace)
-    e.call(function, *operands, k, *stretches.arguments, *more)
+    if tiling.matrix:
+        e.call(emit_matrix_tile(e.code, tile, k, stretches), *operands, *more)
+    else:
+        e.call(emit_tile(e.code, tile), *operands, k, *stretches.arguments, *more)
 
 
 def for_tiles(
-    e: Emitter, tiling: Tiling, first: Int, last: Int, tile: Callable[[int, Int, Int], None], *, whole: bool
+    e: Emitter, tiling: Tiling, first: Int, last: Int, total: Dim, tile: Callable[[int, Int, Int], None]
 ) -> None:
-    """tile(rows, row, valid) for rows first..last: full tiles, then smaller ones unless all are `whole`.
+    """tile(rows, row, valid) for rows first..last: full tiles, then smaller ones.
 
-    The last tile in matrix registers has `rows` of which only `valid` count; all others are exact.
+    `total` is last - first, give or take whole tiles: it says what can be left over.  The last tile in matrix registers
+    has `rows` of which only `valid` count; all others are exact.
     """
     full = tiling.rows
     row = first + (last - first) // full * full
     with e.loop(row, start=first, step=full) as loop:
         tile(full, loop.index, e.int(full))
-    if whole:
-        return
+    rest = remainders(total, full)
     if tiling.matrix:
-        left = last - row
-        with e.when(left >= TILE_ROWS + 1):
-            tile(full, row, left)
-        with e.when((left >= 1) & (left < TILE_ROWS + 1)):
-            tile(TILE_ROWS, row, left)
-        return
-    for count in tiling.tails:
-        left = last - row
-        with e.when(left >= count):
-            tile(count, row, e.int(count))
-        row = row + left // count * count if 2 * count > full else row + left % (2 * count) // count * count
+        for rows in (TILE_ROWS, full):
+            least = rows - TILE_ROWS + 1
+            if any(least <= left <= rows for left in rest):
+                left = last - row
+                with e.when((left >= least) & (left < rows + 1)):
+                    tile(rows, row, left)
+    elif len(rest) <= MOST_TAILS:
+        for count in rest:
+            with e.when(e.compare("==", last - row, count)):
+                tile(count, row, e.int(count))
+    else:
+        for count in (size for size in TAILS if size < full):
+            left = last - row
+            with e.when(left >= count):
+                tile(count, row, e.int(count))
+            row = row + left // count * count if 2 * count > full else row + left % (2 * count) // count * count

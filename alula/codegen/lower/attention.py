@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from alula.codegen.expression import Expression
 from alula.codegen.groups import Group
-from alula.codegen.kernels.dot import Dot, dot_for
-from alula.codegen.kernels.matrix import TILE_WORDS
-from alula.codegen.kernels.rows import columns, softmax_row
+from alula.codegen.kernels.dot import DOT_F32, DOT_INT8, Dot, dot_for
+from alula.codegen.kernels.rows import columns, row_max, weights_of_row
 from alula.codegen.kernels.tile import panel_width
 from alula.codegen.kernels.tiling import Strides, Tiling, call_tile, for_tiles, tiling_for
 from alula.codegen.kernels.transpose import emit_transpose
 from alula.codegen.lower.builder import narrow, narrowing
-from alula.codegen.lower.sharing import fill_zeros
-from alula.codegen.lowering import Chunk, Lowering, lowers
-from alula.codegen.vector import Emitter, Int, Ptr
+from alula.codegen.lower.mixing import Mixer, Mixing
+from alula.codegen.lowering import Chunk, Count, Lowering, lowers
+from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.codegen.views import View
 from alula.core.dims import Dim
-from alula.core.dtype import DType
 from alula.core.errors import CodegenError
 from alula.core.target import CpuTarget
 from alula.ir.graph import Value
@@ -52,6 +51,7 @@ class Shape:
     k_rows: Rows
     v_rows: Rows
     tiling: Tiling
+    mixing: Mixing
     narrowing: Expression
 
     @property
@@ -59,43 +59,16 @@ class Shape:
         """Words of a query or key."""
         return self.d // self.tiling.dot.group
 
-    @property
-    def keys(self) -> int:
-        """Words of a row of weights for the values: keys up to whole words, or to whole tiles of them."""
-        words = -(-self.m // self.tiling.dot.group)
-        return -(-words // TILE_WORDS) * TILE_WORDS if self.tiling.matrix else words
-
-    def room(self, target: CpuTarget) -> Room:
-        """Where everything lies in the scratch."""
-        panel, rows, dot = panel_width(target), self.tiling.rows, self.tiling.dot
-        padded = -(-self.m // panel) * panel
-        width = -(-self.v // target.lanes()) * target.lanes()
-        copied = dot.group > 1 or width != self.v
-        sizes = (
-            padded * self.depth,
-            self.keys * width if copied else 0,
-            rows * padded,
-            rows * self.keys if dot.group > 1 else 0,
-        )
-        starts = [0, *accumulate(-(-size // LINE_WORDS) * LINE_WORDS for size in sizes)]
-        return Room(*starts[:4], starts[4], padded, width if copied else self.v_rows.row, copied)
+    def rooms(self, target: CpuTarget) -> list[int]:
+        """Words from the scratch's start to keys in panels, scores, values, weights, scales, and to the end of it."""
+        padded = padded_keys(self.m, target)
+        sizes = padded * self.depth, self.tiling.rows * padded, *self.mixing.rooms(target.lanes())
+        return [0, *accumulate(-(-size // LINE_WORDS) * LINE_WORDS for size in sizes)]
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """Words from the scratch's start to keys in panels, values, scores and weights, and to the end of it all.
-
-    A row of scores is `padded` words, a row of values `value_row`; values are `copied` unless they are read in place.
-    """
-
-    keys: int
-    values: int
-    scores: int
-    weights: int
-    end: int
-    padded: int
-    value_row: int
-    copied: bool
+def padded_keys(m: int, target: CpuTarget) -> int:
+    """Keys up to the next whole panel."""
+    return -(-m // panel_width(target)) * panel_width(target)
 
 
 @lowers(Attention)
@@ -115,32 +88,42 @@ def lower_attention(state: Lowering, group: Group) -> None:
     if depth % dot.group:
         raise CodegenError(f"attention {node.origin}: expected heads of even width for {dot.name}, got {depth}")
     tiling = tiling_for(state.target, dot, depth // dot.group)
+    values = replace(tiling, dot=DOT_INT8) if op.byte_values else tiling
+    value_width = fixed(width, "value width") // op.heads
+    mixing = Mixing(values, keys, value_width, v_rows.row, v.dtype, padded_keys(keys, state.target))
     if tiling.matrix:
         state.spare(tiling.rows * q_rows.row * q.dtype.bytes)
         q = state.in_arena(q)
+        q_rows = Rows(q.strides[0], fixed(q.strides[1], "row stride"))
+    builder = narrowing(state, group)
     shape = Shape(
         op.heads,
         fixed(n, "query count"),
         keys,
         depth,
-        fixed(width, "value width") // op.heads,
+        value_width,
         op.scale,
         q_rows,
         k_rows,
         v_rows,
         tiling,
-        narrowing(state, group),
+        mixing,
+        builder.expression(()),
     )
     if max(shape.d, shape.v) > WIDEST_HEAD:
         raise CodegenError(
             f"attention {node.origin}: expected heads of at most {WIDEST_HEAD} columns, got {max(shape.d, shape.v)}"
         )
-    state.scratch(shape.room(state.target).end)
+    state.scratch(shape.rooms(state.target)[-1])
     views = [q, k, v, output]
-    kernel = state.kernel("attention", shape, views, lambda chunk: emit_attention(chunk, shape))
+    kernel = state.kernel(
+        "attention", shape, views, lambda chunk: emit_attention(chunk, shape), len(builder.parameters)
+    )
     macs = op.macs([value.type for value in node.inputs], [node.output.type])
+    byte_macs = node.output.type.elements * keys if op.byte_values else 0
     label = "+".join(other.op.name for other in group.nodes)
-    state.step(kernel, views, output, lambda e: e.dim(batch) * op.heads, label, macs, dot.name)
+    count: Count = lambda e: e.dim(batch) * op.heads  # noqa: E731
+    state.step(kernel, views, output, count, label, macs, dot.name, byte_macs, builder.parameters)
 
 
 def _operand(state: Lowering, value: Value, dot: Dot) -> tuple[View, Rows]:
@@ -152,8 +135,8 @@ def _operand(state: Lowering, value: Value, dot: Dot) -> tuple[View, Rows]:
 
 
 def emit_attention(chunk: Chunk, shape: Shape) -> None:
-    """One chunk: keys into panels, values into words, then a tile of queries after the other."""
-    e, tiling, place = chunk.e, shape.tiling, shape.room(chunk.e.target)
+    """One chunk: keys into panels, values as the second product takes them, then a tile of queries after the other."""
+    e, tiling = chunk.e, shape.tiling
     batch, head = chunk.number // shape.heads, chunk.number % shape.heads
     q, k, v = (
         pointer.at(batch * e.dim(rows.batch) + head * width)
@@ -163,43 +146,41 @@ def emit_attention(chunk: Chunk, shape: Shape) -> None:
     )
     width = shape.heads * shape.v
     out = chunk.operands[3].at(batch * (shape.n * width) + head * shape.v)
-    keys, values, scores, weights = (
-        chunk.scratch.at(n) for n in (place.keys, place.values, place.scores, place.weights)
-    )
+    keys, scores, values, weights, scales = (chunk.scratch.at(start) for start in shape.rooms(e.target)[:-1])
     pack_keys(e, shape, k, keys)
-    if tiling.dot.group > 1:
-        pair_values(e, shape, v, values, place.value_row)
-        weights = weights.cast(tiling.dot.a)
-        fill_zeros(e, weights, tiling.rows * shape.keys * tiling.dot.group)  # what stands beyond the last key stays 0
-    elif place.copied:
-        pad_values(e, shape, v, values, place.value_row)
-    else:
-        values = v
-    if tiling.dot.group == 1:
-        weights = scores  # in place
-    row_words = shape.keys if tiling.dot.group > 1 else place.padded
-    vectors = tiling.vectors
-    room = e.stack(tiling.rows * panel_width(e.target))
-    sums = e.stack(tiling.rows * e.lanes)
+    mixer = Mixer(e, shape.mixing, values, scores if tiling_in_place(shape) else weights, scales)
+    mixer.prepare(v)
+    room = e.stack(2 * tiling.rows * panel_width(e.target))
+    factors = e.stack(tiling.rows * e.lanes)
+    padded = padded_keys(shape.m, e.target)
 
     def tile(count: int, row: Int, valid: Int) -> None:
         emit_scores(e, shape, count, q.at(row * shape.q_rows.row), keys, scores)
         with e.loop(valid) as loop:
-            line, weight = scores.at(loop.index * place.padded), weights.at(loop.index * row_words * tiling.dot.group)
-            e.store(softmax_row(e, line, weight, shape.m, shape.scale), sums, loop.index * e.lanes)
-        step = vectors * e.lanes
-        for first in range(0, shape.v, step):
-            wide = min(vectors, -(-(shape.v - first) // e.lanes))
-            strides = Strides(row_words, place.value_row, wide * e.lanes)
-            call_tile(e, tiling, strides, count, (weights, values.at(first), room), shape.keys, vectors=wide)
+            most = row_max(e, scores.at(loop.index * padded), shape.m)
+            e.store(most, factors, loop.index * e.lanes)
+        with e.loop(valid) as loop:
+            line, most = scores.at(loop.index * padded), e.load(factors, loop.index * e.lanes)
+            total = weights_of_row(
+                e, line, shape.m, shape.scale, most, mixer.store(loop.index), shape.mixing.tiling.dot
+            )
+            e.store(1.0 / total, factors, loop.index * e.lanes)
+
+        def use(first: int, some: int, mixed: Callable[[Int, int], Vec]) -> None:
             with e.loop(valid) as loop:
-                factor = e.load(sums, loop.index * e.lanes)
-                for column, mask in columns(e, min(step, shape.v - first)):
-                    mixed = e.load(room, loop.index * (wide * e.lanes) + column) * factor
-                    written = narrow(e, shape.narrowing, mixed)
+                factor = e.load(factors, loop.index * e.lanes)
+                for column, mask in columns(e, some):
+                    written = narrow(e, shape.narrowing, mixed(loop.index, column) * factor)
                     e.store(written, out, (row + loop.index) * width + first + column, mask)
 
-    for_tiles(e, tiling, e.int(0), e.int(shape.n), tile, whole=shape.n % tiling.rows == 0)
+        mixer.mix(count, room, use)
+
+    for_tiles(e, tiling, e.int(0), e.int(shape.n), shape.n, tile)
+
+
+def tiling_in_place(shape: Shape) -> bool:
+    """True where the weights take the place of the scores."""
+    return shape.mixing.tiling.dot is DOT_F32
 
 
 def pack_keys(e: Emitter, shape: Shape, k: Ptr, keys: Ptr) -> None:
@@ -230,39 +211,11 @@ def pack_keys(e: Emitter, shape: Shape, k: Ptr, keys: Ptr) -> None:
         turn(e.int(whole * e.lanes), rest)
 
 
-def pad_values(e: Emitter, shape: Shape, v: Ptr, values: Ptr, row: int) -> None:
-    """v[m,v] -> values[m,row], so that whole vectors can be read."""
-    with e.loop(shape.m) as loop:
-        for column, mask in columns(e, shape.v):
-            e.store(e.load(v, loop.index * shape.v_rows.row + column, mask), values, loop.index * row + column)
-
-
-def pair_values(e: Emitter, shape: Shape, v: Ptr, values: Ptr, row: int) -> None:
-    """v[m,v] -> values[words of keys][row]: a word holds a column's values of two keys; zeros beyond the last key."""
-    step, words = shape.v_rows.row, values.cast(DType.BF16)
-    lanes = [place // 2 + place % 2 * e.lanes for place in range(2 * e.lanes)]
-    zero = e.constant(0, DType.BF16)
-
-    def pair(number: Int, second: bool) -> None:
-        upper = v.at(number * (2 * step))
-        for column, mask in columns(e, shape.v):
-            below = e.load(upper, column + step, mask) if second else zero
-            joined = e.shuffle(e.load(upper, column, mask), below, lanes)
-            e.store(joined, words, (number * row + column) * 2)
-
-    with e.loop(shape.m // 2) as loop:
-        pair(loop.index, True)
-    if shape.m % 2:
-        pair(e.int(shape.m // 2), False)
-    used = -(-shape.m // 2)
-    fill_zeros(e, values.at(used * row), (shape.keys - used) * row)
-
-
 def emit_scores(e: Emitter, shape: Shape, count: int, q: Ptr, keys: Ptr, scores: Ptr) -> None:
     """scores[count, m] = q[count, d] k^T, up to the next whole vector of keys."""
     panel, dot = panel_width(e.target), shape.tiling.dot
     whole, rest = divmod(shape.m, panel)
-    strides = Strides(shape.q_rows.row // dot.group, panel, shape.room(e.target).padded)
+    strides = Strides(shape.q_rows.row // dot.group, panel, padded_keys(shape.m, e.target))
 
     def against(number: Int, vectors: int) -> None:
         at = number * panel

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from alula.codegen.expression import Expression, Operand, Term
 from alula.codegen.groups import Group
+from alula.codegen.kernels.elementwise import parameters_of, without_parameters
 from alula.codegen.lowering import Lowering
 from alula.codegen.vector import Emitter, Vec
 from alula.codegen.views import View, collapse
@@ -19,7 +20,7 @@ from alula.ir.op import Op
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A value of the expression being built: a seed, an operand or a term, by its number among those."""
+    """A value of the expression being built: a seed, an operand, a parameter or a term, by its number among those."""
 
     kind: str
     number: int
@@ -37,6 +38,7 @@ class Builder:
     views: list[View] = field(default_factory=list)
     terms: list[tuple[Op, tuple[Argument, ...]]] = field(default_factory=list)
     known: dict[Value, Argument] = field(default_factory=dict)
+    parameters: list[float] = field(default_factory=list)
 
     def seed(self, value: Value) -> Ref:
         """The kernel's own result stands for `value`."""
@@ -63,11 +65,17 @@ class Builder:
     def nodes(self, nodes: Sequence[Node]) -> None:
         """Elementwise nodes, each after those it needs."""
         for node in nodes:
-            self.known[node.output] = self.term(node.op, *(self.operand(value) for value in node.inputs))
+            numbers = parameters_of(node.op)
+            first = len(self.parameters)
+            self.parameters += numbers
+            arguments = [self.operand(value) for value in node.inputs]
+            arguments += [Ref("parameter", first + n) for n in range(len(numbers))]
+            self.known[node.output] = self.term(without_parameters(node.op), *arguments)
 
     def numbered(self) -> tuple[Term, ...]:
         """The terms with every value numbered as `Expression` numbers them."""
-        first = {"seed": 0, "operand": self.seeds, "term": self.seeds + len(self.views)}
+        operands, parameters = self.seeds, self.seeds + len(self.views)
+        first = {"seed": 0, "operand": operands, "parameter": parameters, "term": parameters + len(self.parameters)}
 
         def number(argument: Argument) -> int | float:
             return first[argument.kind] + argument.number if isinstance(argument, Ref) else argument
@@ -76,7 +84,8 @@ class Builder:
 
     def expression(self, shape: tuple[Dim, ...]) -> Expression:
         """What is to be computed over the rows and columns of `shape`."""
-        return Expression(self.seeds, tuple(operand(view, shape) for view in self.views), self.numbered())
+        operands = tuple(operand(view, shape) for view in self.views)
+        return Expression(self.seeds, operands, len(self.parameters), self.numbered())
 
 
 def operand(view: View, shape: tuple[Dim, ...]) -> Operand:
@@ -98,12 +107,12 @@ def scalar_constant(value: Value) -> float | None:
     return float(value.data.reshape(-1)[0])
 
 
-def narrowing(lowering: Lowering, group: Group) -> Expression:
-    """What a kernel that can only narrow does with each vector of its anchor's result."""
+def narrowing(lowering: Lowering, group: Group) -> Builder:
+    """What a kernel that can only narrow does with each vector of its anchor's result: it reads nothing else."""
     builder = Builder(lowering, seeds=1)
     builder.seed(group.anchor.output)
     builder.nodes(group.nodes[1:])
-    return Expression(1, (), builder.numbered())
+    return builder
 
 
 def narrow(e: Emitter, expression: Expression, value: Vec) -> Vec:

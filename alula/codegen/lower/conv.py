@@ -10,16 +10,26 @@ import numpy as np
 from llvmlite import ir
 
 from alula.codegen.groups import Group
-from alula.codegen.kernels.elementwise import as_f32
 from alula.codegen.kernels.dot import Dot, dot_for
+from alula.codegen.kernels.elementwise import as_f32
+from alula.codegen.kernels.matrix import TILE_ROWS
 from alula.codegen.kernels.narrow import to_bf16
 from alula.codegen.kernels.tile import Stretches, panel_width
-from alula.codegen.kernels.tiling import Strides, Tiling, call_tile, for_tiles, tiling_for
-from alula.codegen.lower.gemm import Panels, emit_epilogue, epilogue, widened, widening_room
+from alula.codegen.kernels.tiling import Early, Strides, Tiling, call_tile, for_tiles, tiling_for
+from alula.codegen.lower.gemm import (
+    Lines,
+    Panels,
+    emit_epilogue,
+    epilogue,
+    prefetch_pace,
+    widened,
+    widening_room,
+)
 from alula.codegen.lower.sharing import fill_zeros
-from alula.codegen.lowering import Chunk, Lowering, lowers
+from alula.codegen.lowering import Chunk, Count, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.codegen.views import View
+from alula.core.dims import remainders, symbol
 from alula.core.dtype import DType
 from alula.core.errors import CodegenError
 from alula.core.target import CpuTarget
@@ -27,7 +37,8 @@ from alula.ir.graph import Value
 from alula.ir.types import TensorType, fixed
 from alula.ops.conv import Conv2d
 
-CHUNK_MACS = 8_000_000
+LEAST_CHUNKS = 32  # of an image, so that threads can share them
+WORTH_PLACES = 0.8  # of the tiles by lines: from there on, going over places pays for leaving some out
 MOST_SCALED = 512  # channels: their factors stand in the code
 
 
@@ -43,8 +54,26 @@ class Window:
     dilation: tuple[int, int]
     groups: int
     rows: int
+    panel_first: bool
     tiling: Tiling
     panels: Panels
+
+    @property
+    def lines(self) -> int:
+        """Whole lines of the output that a tile takes, where at least two of them fit it."""
+        return 1 if self.tiling.matrix else max(1, self.tiling.rows // self.out[1])
+
+    @property
+    def by_places(self) -> bool:
+        """True where tiles in matrix registers go over all places of padded lines: few are beyond the output's."""
+        if not self.tiling.matrix or self.stride != (1, 1):
+            return False
+        rows = TILE_ROWS
+        by_lines, places = (
+            self.rows * -(-self.out[1] // rows),
+            -(-((self.rows - 1) * self.size[1] + self.out[1]) // rows),
+        )
+        return places <= WORTH_PLACES * by_lines
 
     @property
     def k(self) -> int:
@@ -91,47 +120,97 @@ def lower_conv(state: Lowering, group: Group) -> None:
     if tiling.matrix:
         state.spare(tiling.rows * op.stride[1] * c * picture.dtype.bytes)
         picture = state.in_arena(picture)
-    rows = rows_a_chunk(state.target, op, size[1] * c * dot.a.bytes, oh, ow, k)
-    window = Window(size, c, (oh, ow), op.kernel, op.stride, op.dilation, op.groups, rows, tiling, panels)
+    row_bytes = size[1] * c * dot.a.bytes
+    rows = rows_a_chunk(state.target, row_bytes * op.stride[0], oh, op.groups * panels.count)
+    lines = max(1, tiling.rows // ow)
+    rows = min(oh, -(-rows // lines) * lines)
+    panel_first = k * features * dot.b.bytes > row_bytes * size[0]
+    window = Window(size, c, (oh, ow), op.kernel, op.stride, op.dilation, op.groups, rows, panel_first, tiling, panels)
     views = [picture, state.contiguous(weight), output, *builder.views]
     widening_room(state, views[1], window.k)
-    kernel = state.kernel("conv2d", window, views, lambda chunk: emit_conv(chunk, window))
+    kernel = state.kernel("conv2d", window, views, lambda chunk: emit_conv(chunk, window), len(builder.parameters))
     label = "+".join(["conv2d", *(other.op.name for other in group.nodes[1:])])
     macs = op.macs([value.type for value in node.inputs], [node.output.type])
     chunks = -(-oh // rows) * op.groups * panels.count
-    state.step(kernel, views, output, lambda e: e.dim(batch) * chunks, label, macs, dot.name)
+    count: Count = lambda e: e.dim(batch) * chunks  # noqa: E731
+    state.step(kernel, views, output, count, label, macs, dot.name, parameters=builder.parameters)
 
 
-def rows_a_chunk(target: CpuTarget, op: Conv2d, row_bytes: int, oh: int, ow: int, k: int) -> int:
-    """Output rows whose input stays in half of the second-level cache, and that are not too much work at once."""
-    fitting = target.l2_bytes // 2 // max(row_bytes * op.stride[0], 1)
-    work = CHUNK_MACS // max(ow * k * panel_width(target), 1)
-    return max(1, min(oh, fitting, work))
+def rows_a_chunk(target: CpuTarget, row_bytes: int, oh: int, parts: int) -> int:
+    """Output rows of a chunk: their input stays in half of the second-level cache, and there are chunks enough."""
+    fitting = target.l2_bytes // 2 // max(row_bytes, 1)
+    shared = -(-oh // max(1, -(-LEAST_CHUNKS // parts)))
+    return max(1, min(oh, fitting, shared))
 
 
 def emit_conv(chunk: Chunk, window: Window) -> None:
     """One chunk: some rows of one picture's output against one panel of one group."""
-    e, (x, w, out, *extra) = chunk.e, chunk.operands
-    (height, width), (oh, ow), panels, tiling = window.size, window.out, window.panels, window.tiling
-    part, block = chunk.number % (window.groups * panels.count), chunk.number // (window.groups * panels.count)
-    blocks = -(-oh // window.rows)
-    batch, first = block // blocks, block % blocks * window.rows
-    group, panel = part // panels.count, part % panels.count
-    picture = x.at(batch * (height * width * window.channels) + group * (window.channels // window.groups))
-    weights = widened(chunk, w.at(part * (window.k * panels.panel)), window.k * panels.panel)
-    words, stretches = window.stretches()
-    lda = window.stride[1] * window.channels
-    strides = Strides(lda // tiling.dot.group, panels.panel, panels.panel)
-    room = e.stack(tiling.rows * panels.panel, tiling.dot.sum)
-    with e.loop((first + window.rows).min(oh), start=first) as loop:
-        line = picture.at(loop.index * (window.stride[0] * width * window.channels))
-        pixel = (batch * oh + loop.index) * ow
+    e, oh, ow = chunk.e, *window.out
+    part, batch, block = place_of(chunk.number, window)
+    work = Work(chunk, window, part, batch * oh, block * window.rows, ((block + 1) * window.rows).min(oh))
+    if window.by_places:
+        width = window.size[1]
 
-        def tile(count: int, column: Int, valid: Int) -> None:
-            call_tile(e, tiling, strides, count, (line.at(column * lda), weights, room), words, stretches=stretches)
-            emit_epilogue(e, panels, valid, pixel + column, panel * panels.panel, group, room, out, extra)
+        def by_place(count: int, place: Int, valid: Int) -> None:
+            work.tile(count, work.first, place, valid, Lines(place, width, ow))
 
-        for_tiles(e, tiling, e.int(0), e.int(ow), tile, whole=ow % tiling.rows == 0)
+        for_tiles(e, window.tiling, e.int(0), (work.last - work.first - 1) * width + ow, symbol("places"), by_place)
+    elif window.lines > 1:
+        whole = work.first + (work.last - work.first) // window.lines * window.lines
+        with e.loop(whole, start=work.first, step=window.lines) as loop:
+            work.tile(window.lines * ow, loop.index, e.int(0), e.int(window.lines * ow))
+        for rest in remainders(oh, window.lines):
+            with e.when(whole < work.last):
+                work.tile(rest * ow, whole, e.int(0), e.int(rest * ow))
+    else:
+        with e.loop(work.last, start=work.first) as loop:
+            line = loop.index
+            for_tiles(e, window.tiling, e.int(0), e.int(ow), ow, lambda n, x, valid: work.tile(n, line, x, valid))
+
+
+def place_of(number: Int, window: Window) -> tuple[Int, Int, Int]:
+    """(panel of a group, batch element, block of rows) of a chunk.
+
+    The larger of weights and picture is gone through once: its part stays in the cache for all parts of the other.
+    """
+    parts, blocks = window.groups * window.panels.count, -(-window.out[0] // window.rows)
+    if window.panel_first:
+        return number // blocks % parts, number // (blocks * parts), number % blocks
+    return number % parts, number // parts // blocks, number // parts % blocks
+
+
+class Work:
+    """The code of one chunk: tiles of the lines `first` to `last` of the output; `above` lines lie before them."""
+
+    def __init__(self, chunk: Chunk, window: Window, part: Int, above: Int, first: Int, last: Int) -> None:
+        e, (x, w, self.out, *self.extra) = chunk.e, chunk.operands
+        panels, tiling, (height, width) = window.panels, window.tiling, window.size
+        self.e, self.window, self.above, self.first, self.last = e, window, above, first, last
+        self.group, self.panel = part // panels.count, part % panels.count
+        start = above // window.out[0] * (height * width * window.channels)
+        self.picture = x.at(start + self.group * (window.channels // window.groups))
+        packed = w.at(part * (window.k * panels.panel))
+        self.weights = widened(chunk, packed, window.k * panels.panel)
+        self.room = e.stack(tiling.rows * panels.panel, tiling.dot.sum)
+        self.ahead = packed.at(window.k * panels.panel).cast(tiling.dot.word)
+        self.pace = prefetch_pace(e, tiling, panels.panel, (last - first) * window.out[1])
+
+    def tile(self, count: int, line: Int, column: Int, valid: Int, lines: Lines | None = None) -> None:
+        """`count` places of the output from a line and a column on, of which `valid` count, through the epilogue."""
+        e, window, panels, ow = self.e, self.window, self.window.panels, self.window.out[1]
+        group, step = window.tiling.dot.group, window.stride[1] * window.channels
+        pitch = window.stride[0] * window.size[1] * window.channels
+        words, stretches = window.stretches()
+        done = (line - self.first) * ow + column
+        early = Early(self.ahead.at(done // window.tiling.rows * self.pace * (window.k // group)), self.pace)
+        operands = self.picture.at(line * pitch + column * step), self.weights, self.room
+        strides = Strides(step // group, panels.panel, panels.panel)
+        runs = (ow, pitch // group) if window.lines > 1 else (0, 0)
+        call_tile(e, window.tiling, strides, count, operands, words, stretches=stretches, early=early, runs=runs)
+        row = (self.above + line) * ow + (0 if lines else column)
+        emit_epilogue(
+            e, panels, valid, row, self.panel * panels.panel, self.group, self.room, self.out, self.extra, lines
+        )
 
 
 def padded_picture(state: Lowering, x: Value, op: Conv2d, dot: Dot) -> View:

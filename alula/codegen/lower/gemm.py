@@ -17,7 +17,7 @@ from alula.codegen.lower.builder import Builder
 from alula.codegen.lowering import Chunk, Count, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.codegen.views import View
-from alula.core.dims import known_multiple
+from alula.core.dims import Dim
 from alula.core.dtype import DType
 from alula.core.target import CpuTarget
 from alula.ir.graph import Value
@@ -48,14 +48,13 @@ class Panels:
 class Gemm:
     """c[m,n] = epilogue(a[m,k] @ b[k,n]): everything about it that is fixed in the code.
 
-    `block` rows are done with one panel of b before the next panel, so that a's rows stay in the second-level cache;
-    `whole` says that rows are always a multiple of the tile's.
+    `block` of the `rows` are done with one panel of b before the next, so that a's rows stay in the second-level cache.
     """
 
     k: int
     lda: int
     block: int
-    whole: bool
+    rows: Dim
     tiling: Tiling
     panels: Panels
 
@@ -76,14 +75,14 @@ def lower_linear(state: Lowering, group: Group) -> None:
     n = fixed(shape[-1], "feature count")
     panels = Panels(n, n, panel_width(state.target), builder.expression(shape))
     block = row_block(tiling, state.target, k)
-    gemm = Gemm(k, lda, block, known_multiple(rows, tiling.rows), tiling, panels)
+    gemm = Gemm(k, lda, block, rows, tiling, panels)
     views = [source, state.contiguous(weight), output, *builder.views]
     widening_room(state, views[1], k)
-    kernel = state.kernel("linear", (gemm, rows), views, lambda chunk: emit_gemm(chunk, gemm, chunk.e.dim(rows)))
+    kernel = state.kernel("linear", gemm, views, lambda chunk: emit_gemm(chunk, gemm), len(builder.parameters))
     label = "+".join(["linear", *(other.op.name for other in group.nodes[1:])])
     macs = node.op.macs([value.type for value in node.inputs], [node.output.type])
     count: Count = lambda e: blocks(e.dim(rows), gemm.block) * panels.count  # noqa: E731
-    state.step(kernel, views, output, count, label, macs, dot.name)
+    state.step(kernel, views, output, count, label, macs, dot.name, parameters=builder.parameters)
 
 
 def operand_rows(state: Lowering, x: Value, tiling: Tiling) -> View:
@@ -118,10 +117,11 @@ def blocks(rows: Int, block: int) -> Int:
     return (rows // block).max(1)
 
 
-def emit_gemm(chunk: Chunk, gemm: Gemm, rows: Int) -> None:
+def emit_gemm(chunk: Chunk, gemm: Gemm) -> None:
     """One chunk: a block of rows against one panel."""
     e, (a, b, c, *extra) = chunk.e, chunk.operands
     panels, tiling, words = gemm.panels, gemm.tiling, gemm.k // gemm.tiling.dot.group
+    rows = e.dim(gemm.rows)
     block, panel = chunk.number // panels.count, chunk.number % panels.count
     first = block * gemm.block
     last = e.select(block + 1 < blocks(rows, gemm.block), first + gemm.block, rows)
@@ -137,7 +137,7 @@ def emit_gemm(chunk: Chunk, gemm: Gemm, rows: Int) -> None:
         call_tile(e, tiling, strides, count, (a.at(row * gemm.lda), weights, room), words, early=early)
         emit_epilogue(e, panels, valid, row, panel * panels.panel, e.int(0), room, c, extra)
 
-    for_tiles(e, tiling, first, last, tile, whole=gemm.whole)
+    for_tiles(e, tiling, first, last, gemm.rows, tile)
 
 
 def widened(chunk: Chunk, weights: Ptr, count: int) -> Ptr:
@@ -162,21 +162,51 @@ def prefetch_pace(e: Emitter, tiling: Tiling, panel: int, rows: Int) -> Int:
     return e.int(panel) // tiles.max(1) + 1
 
 
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Rows of a tile that are places of lines `width` wide, of which `used` are rows of c; `first` is a place."""
+
+    first: Int
+    width: int
+    used: int
+
+
 def emit_epilogue(
-    e: Emitter, panels: Panels, rows: Int, first: Int, column: Int, group: Int, room: Ptr, c: Ptr, extra: list[Ptr]
+    e: Emitter,
+    panels: Panels,
+    rows: Int,
+    first: Int,
+    column: Int,
+    group: Int,
+    room: Ptr,
+    c: Ptr,
+    extra: list[Ptr],
+    lines: Lines | None = None,
 ) -> None:
-    """The tile's sums, through the epilogue, to rows from `first` of c, columns from `column` of the group."""
+    """The tile's sums, through the epilogue, to rows from `first` of c, columns from `column` of the group.
+
+    With `lines`, row `first` of c is place 0 and places beyond the used ones of a line are left out.
+    """
     ragged = panels.n % panels.panel != 0
     operands = panels.epilogue.operands
-    with e.loop(rows) as loop:
-        row = first + loop.index
+
+    def write(index: Int, row: Int) -> None:
         bases = [p.at(o.row_offset(e, row)) for p, o in zip(extra, operands, strict=True)]
         for offset in range(0, panels.panel, e.lanes):
             mask = e.mask((e.int(panels.n) - column - offset).max(0)) if ragged else None
             place = group * panels.n + column + offset
-            total = e.load(room, loop.index * panels.panel + offset)
+            total = e.load(room, index * panels.panel + offset)
             value = panels.epilogue.emit(e, [total], loader(e, operands, bases, place, mask))
             e.store(value, c, row * panels.ldc + place, mask)
+
+    with e.loop(rows) as loop:
+        if lines is None:
+            write(loop.index, first + loop.index)
+        else:
+            spot = lines.first + loop.index
+            line, place = spot // lines.width, spot % lines.width
+            with e.when(place < lines.used):
+                write(loop.index, first + line * lines.used + place)
 
 
 def loader(

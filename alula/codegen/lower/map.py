@@ -28,7 +28,8 @@ def lower_map(state: Lowering, group: Group) -> None:
     builder = Builder(state)
     builder.nodes(group.nodes)
     output = state.output(group.output)
-    map_step(state, builder.numbered(), builder.views, output, "+".join(node.op.name for node in group.nodes))
+    label = "+".join(node.op.name for node in group.nodes)
+    map_step(state, builder.numbered(), builder.views, output, label, builder.parameters)
 
 
 def copy_step(state: Lowering, source: View, target: View) -> None:
@@ -42,7 +43,14 @@ def copy_step(state: Lowering, source: View, target: View) -> None:
     map_step(state, (), moved[:1], moved[1], "copy")
 
 
-def map_step(state: Lowering, terms: tuple[Term, ...], views: Sequence[View], output: View, label: str) -> None:
+def map_step(
+    state: Lowering,
+    terms: tuple[Term, ...],
+    views: Sequence[View],
+    output: View,
+    label: str,
+    parameters: Sequence[float] = (),
+) -> None:
     """One step that writes terms of the views' elements to `output`."""
     wide = [view.broadcast(output.type.shape) for view in views]
     shape, steps = collapse(output.type.shape, output.strides, *(view.strides for view in wide))
@@ -53,15 +61,15 @@ def map_step(state: Lowering, terms: tuple[Term, ...], views: Sequence[View], ou
         replace(view, type=view.type.reshaped(*shape), strides=tuple(step[n] for step in steps))
         for n, view in enumerate([output, *wide])
     ]
-    expression = Expression(0, tuple(operand(view, shape) for view in flat[1:]), terms)
+    expression = Expression(0, tuple(operand(view, shape) for view in flat[1:]), len(parameters), terms)
     written = replace(operand(flat[0], shape), column=1)
     rows, columns = product(shape[:-1]), shape[-1]
 
     def body(chunk: Chunk) -> None:
         emit_map(chunk, expression, written, rows, columns)
 
-    kernel = state.kernel("map", (expression, written, rows, columns), flat, body)
-    state.step(kernel, flat, output, lambda e: _chunks(e, rows, columns), label)
+    kernel = state.kernel("map", (expression, written, rows, columns), flat, body, len(parameters))
+    state.step(kernel, flat, output, lambda e: _chunks(e, rows, columns), label, parameters=parameters)
 
 
 def _chunks(e: Emitter, rows: Dim, columns: Dim) -> Int:

@@ -14,7 +14,7 @@ from alula.codegen.lower.gemm import Panels, blocks, emit_epilogue, epilogue, ro
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr
 from alula.codegen.views import View, collapse
-from alula.core.dims import Dim, known_multiple, product
+from alula.core.dims import Dim, product
 from alula.core.target import CpuTarget
 from alula.ir.graph import Value
 from alula.ir.types import fixed
@@ -65,7 +65,7 @@ def lower_matmul(state: Lowering, group: Group) -> None:
     )
     state.scratch(k * panel)
     views = [left, right, output, *builder.views]
-    kernel = state.kernel("matmul", plan, views, lambda chunk: emit_product(chunk, plan))
+    kernel = state.kernel("matmul", plan, views, lambda chunk: emit_product(chunk, plan), len(builder.parameters))
     label = "+".join(["matmul", *(other.op.name for other in group.nodes[1:])])
     macs = node.op.macs([value.type for value in node.inputs], [node.output.type])
     state.step(
@@ -75,6 +75,7 @@ def lower_matmul(state: Lowering, group: Group) -> None:
         lambda e: e.dim(plan.batch) * blocks(e.dim(m), plan.block) * plan.panels.count,
         label,
         macs,
+        parameters=builder.parameters,
     )
 
 
@@ -127,7 +128,7 @@ def emit_product(chunk: Chunk, plan: Product) -> None:
         call_tile(e, tiling, strides, rows, (left.at(row * plan.lda), chunk.scratch, room), plan.k)
         emit_epilogue(e, panels, valid, batch * m + row, panel * width, e.int(0), room, c, extra)
 
-    for_tiles(e, tiling, first, last, tile, whole=known_multiple(plan.m, tiling.rows))
+    for_tiles(e, tiling, first, last, plan.m, tile)
 
 
 def emit_panel(e: Emitter, plan: Product, b: Ptr, panel: Int, room: Ptr) -> None:

@@ -9,7 +9,7 @@ from alula.codegen.expression import Expression
 from alula.codegen.groups import Group
 from alula.codegen.kernels import math
 from alula.codegen.kernels.rows import Piece, fold_row, inside, load_parts, parts, store_parts
-from alula.codegen.lower.builder import narrow, narrowing
+from alula.codegen.lower.builder import Builder, narrow, narrowing
 from alula.codegen.lower.quantize import quantize_row
 from alula.codegen.lower.sharing import chunks, rows_a_chunk, rows_of
 from alula.codegen.lowering import Chunk, Lowering, lowers
@@ -44,13 +44,15 @@ def lower_layer_norm(state: Lowering, group: Group) -> None:
     count = fixed(x.type.shape[-1], "row length")
     views = [source, state.contiguous(gamma), state.contiguous(beta), *outputs]
     eps = node.op.eps  # type: ignore[attr-defined]
-    shape = Shape(rows, stride, count, eps, Expression(1) if by_rows else narrowing(state, group))
+    builder = Builder(state, seeds=1) if by_rows else narrowing(state, group)
+    shape = Shape(rows, stride, count, eps, builder.expression(()))
     block = rows_a_chunk(count * 2)
     if by_rows:
         state.scratch(count)
-    kernel = state.kernel("layer_norm", shape, views, lambda chunk: emit_layer_norm(chunk, shape, block))
+    numbers = builder.parameters
+    kernel = state.kernel("layer_norm", shape, views, lambda chunk: emit_layer_norm(chunk, shape, block), len(numbers))
     label = "+".join(other.op.name for other in group.nodes)
-    state.step(kernel, views, outputs[0], lambda e: chunks(e, rows, block), label)
+    state.step(kernel, views, outputs[0], lambda e: chunks(e, rows, block), label, parameters=numbers)
 
 
 def emit_layer_norm(chunk: Chunk, shape: Shape, block: int) -> None:

@@ -53,13 +53,14 @@ def lower_outlook(state: Lowering, group: Group) -> None:
     batch, *size = output.type.shape
     h, w = (fixed(dim, "window count") for dim in logits.type.shape[1:3])
     height, width, channels = (fixed(dim, "outlook size") for dim in size)
-    shape = Shape(op, (h, w), (height, width), channels, narrowing(state, group))
+    builder = narrowing(state, group)
+    shape = Shape(op, (h, w), (height, width), channels, builder.expression(()))
     state.scratch(channels + op.kernel[1] * shape.places + width * channels)
     views = [logits, values, output]
-    kernel = state.kernel("outlook", shape, views, lambda chunk: emit_outlook(chunk, shape))
+    kernel = state.kernel("outlook", shape, views, lambda chunk: emit_outlook(chunk, shape), len(builder.parameters))
     macs = op.macs([value.type for value in node.inputs], [node.output.type])
     label = "+".join(other.op.name for other in group.nodes)
-    state.step(kernel, views, output, lambda e: e.dim(batch) * height, label, macs)
+    state.step(kernel, views, output, lambda e: e.dim(batch) * height, label, macs, parameters=builder.parameters)
 
 
 def emit_outlook(chunk: Chunk, shape: Shape) -> None:

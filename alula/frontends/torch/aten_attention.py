@@ -12,6 +12,7 @@ from alula.ir.graph import Value
 from alula.ops.elementwise import Add, Exp, Log, Mul, Sub
 from alula.ops.matmul import Matmul
 from alula.ops.reduce import ReduceMax, ReduceSum
+from alula.ops.shape import Expand
 from alula.ops.softmax import Softmax
 
 
@@ -67,8 +68,19 @@ def _causal(call: Call, scores: Value, dtype: DType) -> Value:
 
 
 def _additive(call: Call, mask: Value | None, dtype: DType) -> Value | None:
+    """The mask as what is added to the scores; None where it hides nothing."""
     if mask is None or mask.type.dtype is dtype:
         return mask
-    if mask.type.dtype is not DType.BOOL or mask.data is None:
+    known = _unexpanded(mask)
+    if mask.type.dtype is not DType.BOOL or known.data is None:
         call.refuse(f"with a mask {mask.type} that is computed")
-    return call.constant(np.where(mask.data, 0.0, -np.inf), dtype)
+    if known.data.all():
+        return None
+    return call.constant(np.where(known.data, 0.0, -np.inf), dtype)
+
+
+def _unexpanded(mask: Value) -> Value:
+    """What was repeated to make the mask: the sum with the scores repeats it again."""
+    while mask.producer is not None and isinstance(mask.producer.op, Expand):
+        mask = mask.producer.inputs[0]
+    return mask

@@ -1,70 +1,62 @@
-"""The register tile's machine code: one multiply-add for each accumulator and k and no register spilled in its loop."""
-
-import re
+"""The register tile's machine code: one multiply-add for each sum and word, and no register spilled in its loop."""
 
 import pytest
 
-from alula.codegen.kernels.tile import Tile, panel_width, tile_f32, tile_shape
-from alula.codegen.module import Code
-from alula.core.target import AVX2, AVX512
+from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8
+from alula.codegen.kernels.tile import Tile, emit_tile, panel_width, tile_shape
+from alula.core.target import AMX, AVX2, AVX512, AVX512_BF16, AVX512_VNNI
 
-TARGETS = [pytest.param(target, id=target.name) for target in (AVX2, AVX512)]
+from .machine import count, hot_loop, spills
+
+FULL = [(target, DOT_F32, "vfmadd") for target in (AVX2, AVX512)]
+FULL += [(target, DOT_BF16, "vdpbf16ps") for target in (AVX512_BF16, AMX)]
+FULL += [(target, DOT_INT8, "vpdpbusd") for target in (AVX512_VNNI, AVX512_BF16, AMX)]
+HALVED = [(target, DOT_BF16, "vfmadd", 8) for target in (AVX512, AVX512_VNNI)]  # rows that fit the registers
+HALVED += [(AVX2, DOT_BF16, "vfmadd", 4), (AVX512, DOT_INT8, "vpmaddwd", 4), (AVX2, DOT_INT8, "vpmaddwd", 2)]
 
 
-def hot_loop(target, rows, vectors, turn=2):
-    """The instructions of a tile's innermost loop, which does `turn` elements of k.
-
-    It goes from a label to the jump back to it, without a label between.
-    """
-    code = Code(target)
+def tile_loop(target, dot, rows, vectors, turn=2):
+    """The instructions of a tile's innermost loop, which does `turn` words of k."""
     width = vectors * target.lanes()
-    tile_f32(code, Tile(rows, vectors, 512, width, width, turn)).linkage = "external"
-    loop, name = [], ""
-    for line in (line.split("#")[0].strip() for line in code.assembly().splitlines()):
-        if label := re.fullmatch(r"(\.L\w+):", line):
-            loop, name = [], label[1]
-        elif name and re.fullmatch(rf"j\w+\s+{re.escape(name)}", line):
-            return loop
-        else:
-            loop.append(line)
-    raise AssertionError("no loop")
+    return hot_loop(target, lambda code: emit_tile(code, Tile(dot, rows, vectors, 512, width, width, turn)))
 
 
-def multiply_adds(loop):
-    return sum(line.startswith("vfmadd") for line in loop)
-
-
-def spills(loop):
-    return sum(line.startswith("v") and "(%rsp" in line for line in loop)  # %rbp is free for addresses here
-
-
-def moves(loop):
-    return sum(line.startswith("vmova") for line in loop)
+def named(cases):
+    return [pytest.param(*case, id=f"{case[0].name}-{case[1].name}") for case in cases]
 
 
 @pytest.mark.parametrize("turn", [1, 2])
-@pytest.mark.parametrize("target", TARGETS)
-def test_the_full_tile_keeps_its_sums_in_registers(target, turn):
+@pytest.mark.parametrize(("target", "dot", "name"), named(FULL))
+def test_the_full_tile_keeps_its_sums_in_registers(target, dot, name, turn):
     rows, vectors = tile_shape(target)
-    loop = hot_loop(target, rows, vectors, turn)
-    assert multiply_adds(loop) == turn * rows * vectors
-    assert (spills(loop), moves(loop)) == (0, 0)
-    assert Tile(rows, vectors, 512, 1, 1, 1).registers() <= target.vector_registers
+    loop = tile_loop(target, dot, rows, vectors, turn)
+    assert count(loop, name) == turn * rows * vectors
+    assert (spills(loop), count(loop, "vmova")) == (0, 0)
+    assert count(loop, "vbroadcast", "vpbroadcast") == turn * rows
+    assert Tile(dot, rows, vectors, 512, 1, 1, 1).registers() <= target.vector_registers
     assert panel_width(target) == vectors * target.lanes()
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_the_smaller_tiles_do_too(target):
+@pytest.mark.parametrize(("target", "dot", "name"), named(FULL))
+def test_the_smaller_tiles_do_too(target, dot, name):
     vectors = tile_shape(target)[1]
     for rows in (8, 4, 2, 1):
         if rows < tile_shape(target)[0]:
-            loop = hot_loop(target, rows, vectors)
-            assert (multiply_adds(loop), spills(loop)) == (2 * rows * vectors, 0)
+            loop = tile_loop(target, dot, rows, vectors)
+            assert (count(loop, name), spills(loop)) == (2 * rows * vectors, 0)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_a_tile_too_large_for_the_registers_spills(target):
+@pytest.mark.parametrize(("target", "dot", "name"), named(FULL))
+def test_a_tile_too_large_for_the_registers_spills(target, dot, name):
     rows, vectors = tile_shape(target)
-    tile = Tile(rows + 4, vectors, 512, 1, 1, 1)
+    tile = Tile(dot, rows + 4, vectors, 512, 1, 1, 1)
     assert tile.registers() > target.vector_registers
-    assert spills(hot_loop(target, tile.rows, vectors)) > 0
+    assert spills(tile_loop(target, dot, tile.rows, vectors)) > 0
+
+
+@pytest.mark.parametrize(("target", "dot", "name", "rows"), named(HALVED))
+def test_words_without_an_instruction_of_their_own_take_two(target, dot, name, rows):
+    vectors = tile_shape(target)[1]
+    loop = tile_loop(target, dot, rows, vectors)
+    assert (count(loop, name), spills(loop)) == (2 * 2 * rows * vectors, 0)
+    assert count(loop, "vpdp", "vdp", "call") == 0

@@ -1,15 +1,34 @@
 """Conv2d lowered: windows, groups, tails of pixels and of channels, input in bytes, epilogues."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from alula.codegen.packing import pack_weights
+from alula.codegen.program import compile_graph
 from alula.core.dtype import DType
+from alula.core.errors import CodegenError
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
 from alula.ops.conv import Conv2d
-from alula.ops.elementwise import Add, Relu
-from tests.codegen.harness import N, assert_close, assert_summed, f32, joined, random_array, run
+from alula.ops.elementwise import Add, Cast, Mul, Relu
+from alula.ops.quantize import Quantize
+from alula.ops.reference import run_reference
+from tests.codegen.harness import (
+    HALF_ULP,
+    N,
+    assert_close,
+    assert_equal,
+    assert_narrowed,
+    assert_summed,
+    bf16,
+    f32,
+    joined,
+    random_array,
+    random_bytes,
+    run,
+)
 
 WINDOWS = [
     {"kernel": (3, 3), "pad": (1, 1, 1, 1)},
@@ -72,6 +91,116 @@ def test_normalisation_stays_within_the_border(dtype, target, compiled):
         return joined(*(conv(target, window, c=3, f=f, dtype=dtype, **numbers) for window in WINDOWS[:3]))
 
     assert_summed(run(compiled(build(lambda x: x), target)), build, terms=30)
+
+
+NARROW = [  # h and w, channels, features, kernel, attributes
+    (5, 1, 8, 3, {"pad": (1, 1, 1, 1)}),
+    (6, 3, 17, 3, {"pad": (1, 1, 1, 1), "stride": (2, 2)}),
+    (5, 7, 1, 2, {"pad": (0, 1, 1, 0), "stride": (2, 1)}),
+    (7, 4, 15, 3, {"pad": (1, 0, 0, 1)}),
+    (9, 12, 33, 3, {"pad": (1, 1, 1, 1), "stride": (2, 2)}),
+    (8, 64, 40, 3, {"pad": (1, 1, 1, 1)}),
+    (16, 64, 32, 4, {"stride": (4, 4)}),
+    (17, 64, 16, 1, {}),
+    (33, 64, 7, 1, {"stride": (1, 2)}),
+    (7, 24, 6, 3, {"pad": (1, 1, 1, 1), "groups": 2}),
+    (6, 128, 10, 2, {"groups": 2}),
+    (7, 8, 9, 2, {"dilation": (2, 2), "pad": (1, 1, 1, 1)}),
+]
+
+
+def byte_conv(target, size, c, o, kernel, attributes, border=True):
+    """A packed convolution of bytes, padded with a level for each channel."""
+    graph = Graph("bytes", {"N": (1, 64)})
+    padded = any(attributes.get("pad", ()))
+    op = Conv2d(**attributes, border=tuple((7 + 50 * n) % 256 for n in range(c)) if border and padded else ())
+    weight = random_bytes(DType.I8, o, kernel, kernel, c // op.groups, seed=c)
+    x = graph.input("x", TensorType(DType.U8, (N, size, size, c)))
+    graph.output("y", graph.add(op, x, graph.constant(weight)))
+    pack_weights(graph, target)
+    return graph
+
+
+def wide_conv(target, size, c, o, kernel, attributes, f=lambda x: x, scaled=None, chain=()):
+    """A packed convolution of bfloat16; of pixels in type `scaled` where it is given, which it rounds itself."""
+    graph = Graph("wide", {"N": (1, 64)})
+    op = Conv2d(**attributes, wide=True)
+    weight = bf16(f(random_array(f32(o, kernel, kernel, c // op.groups), 1, 1)))
+    x = graph.input("x", TensorType(scaled or DType.F32, (N, size, size, c)))
+    if scaled:
+        op = replace(op, scale=(0.017, 0.01, 0.03)[:c], shift=tuple(f(np.array([-1.3, 0.5, -2.0]))[:c].tolist()))
+    else:
+        x = graph.add(Cast(DType.BF16), x)
+    value = graph.add(op, x, graph.constant(weight), graph.constant(f(random_array(f32(o), 1, 2))))
+    for following in chain:
+        value = graph.add(following, value)
+    graph.output("y", value)
+    pack_weights(graph, target)
+    return graph
+
+
+def test_bytes_are_exact_and_padded_with_the_border(every_target, compiled):
+    graphs = [byte_conv(every_target, *case) for case in NARROW] + [byte_conv(every_target, *NARROW[1], border=False)]
+    program = compiled(joined(*graphs), every_target)
+    inputs = [random_bytes(DType.U8, *v.type.at({"N": 5}), seed=n) for n, v in enumerate(program.graph.inputs)]
+    assert_equal(run(program, inputs))
+    assert [label for label in program.labels if label not in ("pad", "copy")] == ["conv2d"] * len(graphs)
+    assert {step.arithmetic for step in program.program.steps if step.macs} == {"int8"}
+
+
+def test_bfloat16_is_summed_in_float32(every_target, compiled):
+    def build(f):
+        return joined(*(wide_conv(every_target, *case, f) for case in NARROW))
+
+    result = run(compiled(build(lambda x: x), every_target))
+    assert_summed(result, build, terms=16 * 64 + 1)
+    labels = [label for label in result.compiled.labels if label not in ("cast", "pad", "copy")]
+    assert labels == ["conv2d"] * len(NARROW)
+
+
+@pytest.mark.parametrize("dtype", [DType.U8, DType.F32], ids=str)
+def test_pixels_are_scaled_then_rounded_to_bfloat16(dtype, every_target, compiled):
+    """Few are rounded the other way: the kernel scales with one rounding, the reference in float64."""
+    pixels = [(20, 3, 10, 7, {"pad": (3, 3, 3, 3), "stride": (2, 2)}), (6, 1, 8, 3, {"pad": (1, 1, 1, 1)})]
+
+    def build(f):
+        return joined(*(wide_conv(every_target, *case, f, dtype) for case in pixels))
+
+    result = run(compiled(build(lambda x: x), every_target))
+    sizes = run_reference(build(np.abs), [np.abs(array) for array in result.inputs])
+    for ours, exact, size in zip(result.outputs, result.expected, sizes, strict=True):
+        off = np.abs(ours.astype(np.float64) - exact) / size
+        assert off.max() <= 2.0**-9
+        assert (off > 200 * HALF_ULP).mean() < 0.02
+    assert result.compiled.labels == ["pad", "conv2d"] * 2
+
+
+def test_epilogues_of_narrow_products(every_target, compiled):
+    size, c, o, kernel, attributes = NARROW[4]
+    graphs = [
+        wide_conv(every_target, size, c, o, kernel, attributes, chain=[Relu(), Cast(DType.BF16)]),
+        wide_conv(every_target, size, c, o, kernel, attributes, chain=[Quantize(0.5, 100)]),
+    ]
+    graph = Graph("bytes", {"N": (1, 64)})
+    x = graph.input("x", TensorType(DType.F32, (N, size, size, c)))
+    weight = graph.constant(random_bytes(DType.I8, o, kernel, kernel, c))
+    total = graph.add(Conv2d(**attributes, border=(9,) * c), graph.add(Quantize(0.02, 9), x), weight)
+    scale = graph.constant(np.linspace(0.001, 0.002, o, dtype=np.float32))
+    value = graph.add(Relu(), graph.add(Mul(), graph.add(Cast(DType.F32), total), scale))
+    graph.output("y", graph.add(Cast(DType.BF16), value))
+    pack_weights(graph, every_target)
+    result = run(compiled(joined(*graphs, graph), every_target))
+    assert_narrowed(result)
+    labels = [label for label in result.compiled.labels if label.startswith("conv2d")]
+    assert labels == ["conv2d+relu+cast", "conv2d+quantize", "conv2d+cast+mul+relu+cast"]
+
+
+def test_channels_that_are_no_whole_words_are_refused(every_target):
+    for c, groups in ((9, 1), (18, 1), (6, 2)):
+        graph = byte_conv(every_target, 5, c, 4, 3, {"groups": groups, "pad": (1, 1, 1, 1)})
+        wanted = rf"conv2d.*: expected a multiple of 4 channels a group for int8, got {c}"
+        with pytest.raises(CodegenError, match=wanted):
+            compile_graph(graph, every_target)
 
 
 def test_epilogue_runs_on_the_tile(target, compiled):

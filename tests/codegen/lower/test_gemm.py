@@ -5,12 +5,28 @@ import pytest
 
 from alula.codegen.kernels.tile import panel_width, tile_shape
 from alula.codegen.packing import pack_weights
+from alula.codegen.program import assemble, compile_graph, lower_for
+from alula.core.dtype import DType
 from alula.core.errors import CodegenError
 from alula.ir.graph import Graph
-from alula.ops.elementwise import Add, Gelu, Mul, Relu
+from alula.ir.types import TensorType
+from alula.ops.elementwise import Add, Cast, Gelu, Mul, Relu
 from alula.ops.matmul import Linear
+from alula.ops.quantize import Quantize
 from alula.ops.shape import Reshape, Slice, Transpose
-from tests.codegen.harness import N, assert_close, assert_summed, f32, joined, random_array, run
+from tests.codegen.harness import (
+    N,
+    assert_close,
+    assert_equal,
+    assert_narrowed,
+    assert_summed,
+    bf16,
+    f32,
+    joined,
+    random_array,
+    random_bytes,
+    run,
+)
 
 
 def linear(target, rows, k, n, f=lambda x: x, bias=True):
@@ -105,11 +121,157 @@ def test_rows_of_views(view, labels, target, compiled):
     assert result.compiled.labels == labels
 
 
+NARROW_SIZES = [  # rows, k, n: in tile registers where k is whole tiles of words, else in vectors
+    (1, 64, 1),
+    (13, 64, 15),
+    (15, 64, 16),
+    (16, 64, 17),
+    (17, 64, 31),
+    (31, 64, 32),
+    (32, 64, 33),
+    (33, 64, 65),
+    (6, 36, 7),
+    (7, 36, 8),
+    (14, 36, 9),
+    (5, 4, 20),
+    (3, 320, 20),
+]
+
+
+def narrow_linear(target, dtype, rows, k, n, f=lambda x: x, bias=False, chain=(), seed=0):
+    """x[N,rows,k] through a packed linear of bytes, or of bfloat16 that it is rounded to, and then `chain`."""
+    graph = Graph("narrow", {"N": (1, 64)})
+    if dtype is DType.I8:
+        x, weight = graph.input("x", TensorType(DType.U8, (N, rows, k))), random_bytes(DType.I8, n, k, seed=seed)
+    else:
+        x = graph.add(Cast(DType.BF16), graph.input("x", f32(N, rows, k)))
+        weight = bf16(f(random_array(f32(n, k), 1, 8)))
+    biases = [graph.constant(f(random_array(f32(n), 1, 9)))] if bias else []
+    value = graph.add(Linear(wide=dtype is DType.BF16), x, graph.constant(weight), *biases)
+    for op in chain:
+        value = graph.add(op, value)
+    graph.output("y", value)
+    pack_weights(graph, target)
+    return graph
+
+
+def bytes_for(graph, batch=5):
+    """A quarter of the bytes are 0 or 255."""
+    return [random_bytes(DType.U8, *value.type.at({"N": batch}), seed=n) for n, value in enumerate(graph.inputs)]
+
+
+def test_bytes_are_exact(every_target, compiled):
+    program = compiled(joined(*(narrow_linear(every_target, DType.I8, *size) for size in NARROW_SIZES)), every_target)
+    result = run(program, bytes_for(program.graph))
+    assert_equal(result)
+    assert {step.arithmetic for step in program.program.steps if step.macs} == {"int8"}
+    assert [label for label in program.labels if label != "copy"] == ["linear"] * len(NARROW_SIZES)
+
+
+def test_sums_of_bytes_reach_beyond_24_bits(every_target, compiled):
+    graph = Graph("long", {"N": (1, 64)})
+    weight = np.stack([np.full(4096, level, np.int8) for level in (-128, 127)])
+    graph.output("y", graph.add(Linear(), graph.input("x", TensorType(DType.U8, (N, 4096))), graph.constant(weight)))
+    pack_weights(graph, every_target)
+    (sums,) = compiled(graph, every_target)(np.full((3, 4096), 255, np.uint8))
+    assert sums.tolist() == [[-128 * 255 * 4096, 127 * 255 * 4096]] * 3
+
+
+def test_bfloat16_is_summed_in_float32(every_target, compiled):
+    def build(f):
+        return joined(*(narrow_linear(every_target, DType.BF16, *s, f, s[0] % 2 == 1) for s in NARROW_SIZES))
+
+    result = run(compiled(build(lambda x: x), every_target))
+    assert_summed(result, build, terms=321)
+    labels = [label for label in result.compiled.labels if label not in ("cast", "copy")]
+    assert labels == ["linear"] * len(NARROW_SIZES)
+
+
+def test_epilogues_of_bytes(every_target, compiled):
+    """Widening, scales by feature and by row, a bias, GELU, and bytes again: all on the tile."""
+    graph = Graph("epilogue", {"N": (1, 64)})
+    x = graph.input("x", TensorType(DType.U8, (N, 9, 64)))
+    rows, residual = graph.input("s", f32(N, 9, 1)), graph.input("r", f32(N, 9, 37))
+    scale, shift = (graph.constant(random_array(f32(37), 1, n)) for n in range(2))
+    total = graph.add(Cast(DType.F32), graph.add(Linear(), x, graph.constant(random_bytes(DType.I8, 37, 64))))
+    scaled = graph.add(Mul(), graph.add(Mul(), graph.add(Add(), total, shift), scale), rows)
+    value = graph.add(Add(), graph.add(Gelu(), scaled), residual)
+    graph.output("y", graph.add(Quantize(100.0, 100), value))
+    pack_weights(graph, every_target)
+    program = compiled(graph, every_target)
+    (x,) = bytes_for(joined(narrow_linear(every_target, DType.I8, 9, 64, 37)))
+    result = run(program, [x, *(random_array(value.type, 5, n) for n, value in enumerate(graph.inputs[1:]))])
+    assert_narrowed(result, share=0.001)
+    assert np.unique(result.outputs[0]).size > 100
+    assert program.labels[-1] == "linear+cast+add+mul+mul+gelu+add+quantize"
+    assert set(program.labels[:-1]) <= {"copy"}
+
+
+def test_epilogues_of_bfloat16(every_target, compiled):
+    chains = [[Gelu(), Cast(DType.BF16)], [Relu(), Quantize(0.3, 20)], [Cast(DType.BF16)], [Quantize(0.1, 128)]]
+    graphs = [narrow_linear(every_target, DType.BF16, 9, 64, 37, bias=True, chain=chain) for chain in chains]
+    result = run(compiled(joined(*graphs), every_target))
+    assert_narrowed(result, share=0.002)
+    wanted = ["linear+gelu+cast", "linear+relu+quantize", "linear+cast", "linear+quantize"]
+    assert [label for label in result.compiled.labels if label != "cast"] == wanted
+
+
+def test_float32_is_narrowed_as_it_is_written(target, compiled):
+    def build(op):
+        graph = linear(target, 9, 20, 37)
+        ((_, value),) = graph.outputs
+        graph.outputs = [("y", graph.add(op, value))]
+        return graph
+
+    result = run(compiled(joined(build(Cast(DType.BF16)), build(Quantize(0.1, 128))), target))
+    assert_narrowed(result, share=0.001)
+    assert result.compiled.labels == ["linear+cast", "linear+quantize"]
+
+
+def test_rows_of_bytes_in_views(every_target, compiled):
+    """Read where they lie only where rows are evenly spaced, in whole words."""
+
+    def build(view, columns):
+        graph = Graph("views", {"N": (1, 64)})
+        x = graph.add(view, graph.input("x", TensorType(DType.U8, (N, 64, columns))))
+        graph.output("y", graph.add(Linear(), x, graph.constant(random_bytes(DType.I8, 33, x.type.shape[-1]))))
+        pack_weights(graph, every_target)
+        return graph
+
+    read = [build(*view) for view in ((Slice(2, 4, 68), 72), (Slice(2, 3, 67), 72), (Slice(2, 1, 9), 12))]
+    copied = [build(*view) for view in ((Slice(1, 2, 7), 64), (Transpose((0, 2, 1)), 8), (Slice(2, 0, 64), 67))]
+    program = compiled(joined(*read, *copied), every_target)
+    assert_equal(run(program, bytes_for(program.graph)))
+    beyond = 2 if every_target.matrix else 0  # which read rows beyond the last: never in the caller's memory
+    assert sorted(program.labels) == ["copy"] * (3 + beyond) + ["linear"] * 6
+
+
+def test_tile_registers_are_used_where_they_are(every_target, compiled):
+    graphs = [narrow_linear(every_target, dtype, 40, 64, 32) for dtype in (DType.I8, DType.BF16)]
+    state = lower_for(joined(*graphs), every_target)
+    assemble(state)
+    text = state.code.assembly()
+    found = [name in text for name in ("tdpbusd", "tdpbf16ps", "vpdpbusd", "vdpbf16ps")]
+    matrix, dots = every_target.matrix, (every_target.int8_dot, every_target.bf16_dot)
+    assert found == [matrix, matrix, *(dot and not matrix for dot in dots)]
+    assert ("vpmaddwd" in text) == (not every_target.int8_dot)
+
+
 def test_weights_must_be_packed_constants(target, compiled):
     graph = Graph("weights", {"N": (1, 64)})
     graph.output("y", graph.add(Linear(), graph.input("x", f32(N, 4)), graph.input("w", f32(3, 4)), origin="m.py:7"))
     with pytest.raises(CodegenError, match=r"linear m\.py:7: expected a constant weight, got one computed at run time"):
         pack_weights(graph, target)
+
+
+def test_sums_of_bytes_take_no_bias_of_their_own(every_target):
+    graph = Graph("bias", {"N": (1, 64)})
+    constants = (random_bytes(DType.I8, 3, 8), np.arange(3, dtype=np.int32))
+    x = graph.input("x", TensorType(DType.U8, (N, 8)))
+    graph.output("y", graph.add(Linear(), x, *map(graph.constant, constants), origin="m.py:7"))
+    pack_weights(graph, every_target)
+    with pytest.raises(CodegenError, match=r"linear m\.py:7: expected f32, got i32"):
+        compile_graph(graph, every_target)
 
 
 def test_macs_are_reported(target, compiled):

@@ -37,6 +37,7 @@ from alula.ops.elementwise import (
     Tanh,
 )
 from alula.ops.norm import BatchNorm
+from alula.ops.quantize import Quantize
 from alula.ops.shape import Expand, Slice, Transpose
 from tests.codegen.harness import N, assert_close, assert_equal, assert_summed, f32, graph_of, joined, random_array, run
 
@@ -156,7 +157,16 @@ def test_normalize_of_single_rows_and_none(target, compiled):
         assert_equal(run(compiled(graph_of(op, TensorType(DType.U8, shape)), target)))
 
 
-@pytest.mark.parametrize("dtype", [DType.U8, DType.I8, DType.I32, DType.BOOL, DType.F32], ids=str)
+def test_cast_to_bfloat16(every_target, compiled):
+    program = compiled(joined(*(graph_of(Cast(DType.BF16), f32(N, 3, width)) for width in WIDTHS)), every_target)
+    inputs = [random_array(value.type, 5, n) for n, value in enumerate(program.graph.inputs)]
+    for x in inputs:
+        x[0, 0, 0], x[1, 0, 0], x[2, 0, 0] = np.inf, 1 + 2.0**-8, 1 + 3 * 2.0**-8  # a number that fits none, two ties
+    assert_equal(run(program, inputs))
+    assert program.labels == ["cast"] * len(WIDTHS)
+
+
+@pytest.mark.parametrize("dtype", [DType.U8, DType.I8, DType.I32, DType.BOOL, DType.BF16, DType.F32], ids=str)
 def test_cast_to_float(dtype, target, compiled):
     assert_equal(run(compiled(graph_of(Cast(DType.F32), TensorType(dtype, (N, 41))), target)))
 
@@ -182,9 +192,9 @@ def test_cast_of_numbers_that_do_not_fit_is_the_same_everywhere(target, compiled
         (Mul(), DType.U8, 2, "mul test:1: expected f32, got u8"),
         (Exp(), DType.F64, 1, "exp test:1: expected f32, got f64"),
         (Relu(), DType.BF16, 1, "relu test:1: expected f32, got bf16"),
-        (Cast(DType.F16), DType.F32, 1, "cast test:1: expected f32 or u8 or i8 or i32 or bool, got f16"),
+        (Cast(DType.F16), DType.F32, 1, "cast test:1: expected f32 or bf16 or u8 or i8 or i32 or bool, got f16"),
         (Cast(DType.I32), DType.U8, 1, "cast test:1: expected f32, got u8"),
-        (Cast(DType.F32), DType.U16, 1, "cast test:1: expected f32 or u8 or i8 or i32 or bool, got u16"),
+        (Cast(DType.F32), DType.U16, 1, "cast test:1: expected f32 or bf16 or u8 or i8 or i32 or bool, got u16"),
     ],
 )
 def test_other_element_types_are_refused(op, dtype, operands, text, target, compiled):
@@ -195,4 +205,4 @@ def test_other_element_types_are_refused(op, dtype, operands, text, target, comp
 
 def test_every_rule_is_tested_here():
     tested = [*EXACT, *POSITIVE, *CURVED, *BINARY, Pow(), Cast(DType.F32), BatchNorm(0.0)]
-    assert {type(op) for op in tested} == set(RULES)
+    assert {type(op) for op in tested} | {Quantize} == set(RULES)  # Quantize has tests of its own

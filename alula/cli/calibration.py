@@ -1,0 +1,102 @@
+"""Pictures of a folder as what a built model takes: for the ranges of activations, and to compare precisions on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from alula.cli.progress import progress
+from alula.core.errors import ImageError, UsageError
+from alula.core.preprocess import Preprocess
+from alula.vision.decode import decode
+from alula.vision.folder import Picture, list_pictures
+from alula.vision.stream import stream
+
+AT_A_TIME = 4
+ROWS_NOTE = (
+    "note: activations get a scale for each row; convolutions stay float: --calibration-dir gives them one "
+    "(those of pixels have theirs)"
+)
+
+
+@dataclass(slots=True)
+class Inputs:
+    """Arrays of a few pictures each, read anew by whoever iterates; `failures` says of the last time what was not read.
+
+    At most a few batches are in memory.
+    """
+
+    pictures: Sequence[Picture]
+    contract: Preprocess
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        self.failures = {}
+        with progress("calibrating", len(self.pictures)) as shown:
+            for batch in stream(self.pictures, self.contract, AT_A_TIME):
+                self.failures |= {self.pictures[failure.index].name: failure.reason for failure in batch.failures}
+                if len(batch.indices):
+                    yield batch.inputs
+                shown.advance(len(batch.indices) + len(batch.failures))
+
+
+def spread_pictures(folder: Path, count: int) -> tuple[Picture, ...]:
+    """`count` pictures spread evenly over a folder's list, so over its classes; all where there are no more.
+
+    Raises UsageError where none of them can be read.
+    """
+    listed = list_pictures(folder)
+    count = min(count, len(listed))
+    chosen = tuple(listed[number * len(listed) // count] for number in range(count))
+    _check_readable(folder, chosen)
+    return chosen
+
+
+def _check_readable(folder: Path, pictures: Sequence[Picture]) -> None:
+    """Before an hour of work finds out; one that can be read is enough."""
+    reasons = []
+    for picture in pictures:
+        try:
+            decode(picture.path, picture.name)
+        except ImageError as error:
+            reasons.append(str(error))
+        else:
+            return
+    count = len(pictures)
+    raise UsageError(f"image folder {folder}: expected readable pictures, got none among {count} ({reasons[0]})")
+
+
+def calibration_pictures(arguments: argparse.Namespace, quantised: bool) -> tuple[Picture, ...]:
+    """Those of --calibration-dir, none without.  Raises UsageError where no precision has a use for them."""
+    if arguments.calibration_dir is None:
+        if quantised:
+            print(ROWS_NOTE, file=sys.stderr)
+        return ()
+    if not quantised:
+        raise UsageError(f"--calibration-dir: expected a qint8 precision or all, got {arguments.precision}")
+    return spread_pictures(arguments.calibration_dir, arguments.calibration_num)
+
+
+def picture_contract(contract: Preprocess | None, fold: bool) -> Preprocess:
+    """How pictures become what the built model takes.  Raises UsageError for a model that does not say."""
+    if contract is None:
+        raise UsageError("pictures: expected a model that says how they become inputs (--preprocess), got none")
+    return replace(contract, folded=contract.folded and fold)
+
+
+def report_calibration(inputs: Inputs | None) -> dict[str, Any] | None:
+    """Names what could not be read on standard error and counts the rest; JSON-ready, None without calibration."""
+    if inputs is None:
+        return None
+    for reason in inputs.failures.values():
+        print(f"error: {reason}", file=sys.stderr)
+    listed, failed = len(inputs.pictures), len(inputs.failures)
+    print(f"calibration: {listed} pictures = {listed - failed} used + {failed} failed")
+    failures = [{"name": name, "error": reason} for name, reason in inputs.failures.items()]
+    return {"listed": listed, "used": listed - failed, "failed": failed, "failures": failures}

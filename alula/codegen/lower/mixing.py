@@ -1,0 +1,201 @@
+"""Weights times values, the second product of attention: in float32, in bfloat16, or as bytes.
+
+Weights are not divided by their sum yet, so that the largest of a row is 1.  As bytes they are whole 65535ths in two
+bytes each, and every column of the values has a scale of its own: two exact products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8
+from alula.codegen.kernels.elementwise import as_f32
+from alula.codegen.kernels.matrix import TILE_WORDS
+from alula.codegen.kernels.narrow import to_bf16
+from alula.codegen.kernels.rows import Piece, columns, store_parts
+from alula.codegen.kernels.tiling import Strides, Tiling, call_tile
+from alula.codegen.lower.sharing import fill_zeros
+from alula.codegen.vector import Emitter, Int, Ptr, Vec
+from alula.core.dtype import DType
+from alula.ops.attention import WEIGHT_STEPS
+from alula.ops.quantize import STEPS
+
+
+@dataclass(frozen=True, slots=True)
+class Mixing:
+    """weights[rows,m] @ values[m,v] by tiles of `tiling`; values of dtype `source` lie in rows of `row` elements.
+
+    `scores` words lie between rows of float32 scores, whose place float32 weights take.
+    """
+
+    tiling: Tiling
+    m: int
+    v: int
+    row: int
+    source: DType
+    scores: int
+
+    @property
+    def words(self) -> int:
+        """Words of k: keys in whole words, and in whole tiles of them for matrix registers."""
+        words = -(-self.m // self.tiling.dot.group)
+        return -(-words // TILE_WORDS) * TILE_WORDS if self.tiling.matrix else words
+
+    @property
+    def weight_row(self) -> int:
+        """Words from a row of weights to the next."""
+        return self.scores if self.tiling.dot is DOT_F32 else self.words
+
+    def value_row(self, lanes: int) -> int:
+        """Words from a row of packed values to the next; 0 where values are read in place."""
+        width = -(-self.v // lanes) * lanes
+        return 0 if self.tiling.dot is DOT_F32 and width == self.v else width
+
+    def rooms(self, lanes: int) -> tuple[int, int, int]:
+        """Words that (values, weights, scales of the columns) take in the scratch."""
+        planes = {DOT_F32: 0, DOT_BF16: 1, DOT_INT8: 2}[self.tiling.dot]
+        scales = self.value_row(lanes) if self.tiling.dot is DOT_INT8 else 0
+        return self.words * self.value_row(lanes), planes * self.tiling.rows * self.words, scales
+
+
+@dataclass(slots=True)
+class Mixer:
+    """The code of a `Mixing` with its places: values as tiles read them, weights, scales of the columns."""
+
+    e: Emitter
+    mixing: Mixing
+    values: Ptr
+    weights: Ptr
+    scales: Ptr
+
+    def prepare(self, v: Ptr) -> None:
+        """Packs the values, once for all tiles of rows."""
+        e, mixing = self.e, self.mixing
+        row = mixing.value_row(e.lanes)
+        if mixing.tiling.dot is DOT_F32:
+            if row:
+                _pad_values(e, mixing, v, self.values, row)
+            else:
+                self.values = v
+            return
+        planes = 2 if mixing.tiling.dot is DOT_INT8 else 1
+        fill_zeros(e, self.weights, planes * mixing.tiling.rows * mixing.words)  # what lies beyond the last key stays 0
+        if mixing.tiling.dot is DOT_BF16:
+            _pair_values(e, mixing, v, self.values, row)
+        else:
+            _byte_values(e, mixing, v, self.values, self.scales, row)
+
+    def store(self, row: Int) -> Callable[[Piece, Sequence[Vec]], None]:
+        """What writes weights of a row of the tile, piece by piece."""
+        e, mixing, dot = self.e, self.mixing, self.mixing.tiling.dot
+        line = self.weights.at(row * mixing.weight_row).cast(dot.a)
+        low = line.at(mixing.tiling.rows * mixing.words * dot.group) if dot is DOT_INT8 else line
+
+        def write(piece: Piece, values: Sequence[Vec]) -> None:
+            if dot is DOT_F32:
+                store_parts(e, values, line, piece)
+            elif dot is DOT_BF16:
+                store_parts(e, [to_bf16(e, value) for value in values], line, piece)
+            else:
+                levels = [_level(e, value) for value in values]
+                upper = [e.arithmetic("lshr", level, 8) for level in levels]
+                store_parts(e, [e.convert(level, "trunc", DType.U8) for level in upper], line, piece)
+                store_parts(e, [e.convert(level, "trunc", DType.U8) for level in levels], low, piece)
+
+        return write
+
+    def mix(self, rows: int, room: Ptr, use: Callable[[int, int, Callable[[Int, int], Vec]], None]) -> None:
+        """For every few columns `use(first, count, mixed)`; mixed(row, column) is a vector of the tile's products."""
+        e, mixing, tiling = self.e, self.mixing, self.mixing.tiling
+        step = tiling.vectors * e.lanes
+        for first in range(0, mixing.v, step):
+            vectors = min(tiling.vectors, -(-(mixing.v - first) // e.lanes))
+            width = vectors * e.lanes
+            strides = Strides(mixing.weight_row, mixing.value_row(e.lanes) or mixing.row, width)
+            planes = [room, room.at(tiling.rows * width)] if tiling.dot is DOT_INT8 else [room]
+            for number, sums in enumerate(planes):
+                weights = self.weights.at(number * tiling.rows * mixing.words)
+                operands = weights, self.values.at(first), sums
+                call_tile(e, tiling, strides, rows, operands, mixing.words, vectors=vectors)
+
+            def mixed(row: Int, column: int) -> Vec:
+                spot = row * width + column  # noqa: B023
+                sums = [e.load(plane.cast(tiling.dot.sum), spot) for plane in planes]  # noqa: B023
+                if tiling.dot is not DOT_INT8:
+                    return sums[0]
+                upper, lower = (e.convert(total, "sitofp", DType.F32) for total in sums)
+                return e.fma(upper, 256.0, lower) * e.load(self.scales, first + column)  # noqa: B023
+
+            use(first, min(step, mixing.v - first), mixed)
+
+
+def _level(e: Emitter, weight: Vec) -> Vec:
+    """A weight of 0 to 1 as whole 65535ths, ties to even, in the low bits of 32.
+
+    The largest of a row of large scores may be a little more than 1: the product of its score and scale was rounded.
+    """
+    return e.bitcast(e.fma(e.min(weight, 1.0), float(WEIGHT_STEPS), 12582912.0), DType.I32)
+
+
+def _pad_values(e: Emitter, mixing: Mixing, v: Ptr, values: Ptr, row: int) -> None:
+    """v[m,v] -> values[m,row], so that whole vectors can be read."""
+    with e.loop(mixing.m) as loop:
+        for column, mask in columns(e, mixing.v):
+            e.store(e.load(v, loop.index * mixing.row + column, mask), values, loop.index * row + column)
+
+
+def _pair_values(e: Emitter, mixing: Mixing, v: Ptr, values: Ptr, row: int) -> None:
+    """v[m,v] -> values[words][row]: a word holds a column's values of two keys; zeros beyond the last key."""
+    step, halves = mixing.row, values.cast(DType.BF16)
+    lanes = [place // 2 + place % 2 * e.lanes for place in range(2 * e.lanes)]
+    zero = e.constant(0, DType.BF16)
+
+    def pair(number: Int, count: int) -> None:
+        upper = v.at(number * (2 * step))
+        for column, mask in columns(e, mixing.v):
+            below = e.load(upper, column + step, mask) if count == 2 else zero
+            joined = e.shuffle(e.load(upper, column, mask), below, lanes)
+            e.store(joined, halves, (number * row + column) * 2)
+
+    _in_words(e, mixing, values, row, pair)
+
+
+def _byte_values(e: Emitter, mixing: Mixing, v: Ptr, values: Ptr, scales: Ptr, row: int) -> None:
+    """v[m,v] -> values[words][row]: a word holds a column's values of four keys, as whole steps of its scale.
+
+    The scale of a column is a 127th of its largest value, and takes in that weights are 65535ths.
+    """
+
+    def floats(line: Ptr, column: int, mask: object) -> Vec:
+        return as_f32(e, e.load(line, column, mask), mixing.source)  # type: ignore[arg-type]
+
+    for column, mask in columns(e, mixing.v):
+        with e.loop(mixing.m, carried=[e.constant(0.0)]) as loop:
+            size = e.unary("fabs", floats(v.at(loop.index * mixing.row), column, mask))
+            loop.carry([e.max(size, loop.carried[0])])
+        (largest,) = loop.carried
+        factor = e.choose(">", largest, 0.0, float(STEPS) / largest, 0.0)
+        e.store(largest * (1 / (STEPS * WEIGHT_STEPS)), scales, column)
+
+        def quad(number: Int, count: int) -> None:
+            word = e.constant(0, DType.I32)
+            for place in range(count):
+                line = v.at((number * 4 + place) * mixing.row)
+                level = e.bitcast(e.fma(floats(line, column, mask), factor, 12582912.0), DType.I32)  # noqa: B023
+                byte = e.arithmetic("and_", level, 255)
+                word = e.arithmetic("or_", word, e.arithmetic("shl", byte, 8 * place))
+            e.store(word, values.cast(DType.I32), number * row + column)  # noqa: B023
+
+        _in_words(e, mixing, values, row, quad)
+
+
+def _in_words(e: Emitter, mixing: Mixing, values: Ptr, row: int, word: Callable[[Int, int], None]) -> None:
+    """word(number, keys in it) for all keys, and zeros for the words beyond."""
+    whole, rest = divmod(mixing.m, mixing.tiling.dot.group)
+    with e.loop(whole) as loop:
+        word(loop.index, mixing.tiling.dot.group)
+    if rest:
+        word(e.int(whole), rest)
+    used = whole + bool(rest)
+    fill_zeros(e, values.at(used * row), (mixing.words - used) * row)

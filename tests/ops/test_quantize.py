@@ -1,0 +1,98 @@
+"""Quantisation against ONNX Runtime; by rows against exact fractions, one element at a time."""
+
+from fractions import Fraction
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper
+
+from alula.core.dtype import DType
+from alula.ir.op import OPS
+from alula.ops.quantize import Quantize, QuantizeRows
+from tests.ops.cases import infer, refusal
+
+RANDOM = np.random.default_rng(0)
+POWERS = (2.0**-9, 0.25, 1.0, 8.0)  # whose reciprocals are exact, so that ONNX's division is our product
+ENDS = [np.inf, -np.inf, 3.4e38, -3.4e38, 1e-45, -1e-45, 0.0, -0.0]
+
+
+def by_onnx(x: np.ndarray, scale: float, zero: int) -> np.ndarray:
+    """QuantizeLinear of ONNX Runtime."""
+    node = helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"])
+    ports = [helper.make_tensor_value_info(name, kind, ["n"]) for name, kind in (("x", 1), ("y", 2))]
+    numbers = [helper.make_tensor("scale", 1, [], [scale]), helper.make_tensor("zero", 2, [], [zero])]
+    graph = helper.make_graph([node], "quantize", ports[:1], ports[1:], numbers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(model)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (y,) = session.run(None, {"x": x})
+    return y
+
+
+@pytest.mark.parametrize("zero", [0, 1, 128, 254, 255])
+@pytest.mark.parametrize("scale", POWERS)
+def test_against_onnx_runtime_ties_and_ends_included(scale: float, zero: int) -> None:
+    levels = np.arange(-300, 600) / 2  # every second one is a tie
+    nudged = [np.nextafter((levels * scale).astype(np.float32), np.float32(end)) for end in (-np.inf, np.inf)]
+    x = np.concatenate([(levels * scale).astype(np.float32), *nudged, np.array(ENDS, np.float32)])
+    got = Quantize(scale, zero).reference(x)
+    assert got.dtype == np.uint8
+    assert {0, 255} <= set(got.tolist())
+    # ONNX adds the zero after it rounded to even: for an odd zero ties go the other way.
+    tied = np.isin(x.astype(np.float64) / scale, np.arange(-300, 600, 2) / 2 + 0.5)
+    keep = ~tied if zero % 2 else np.ones(len(x), bool)
+    assert np.array_equal(got[keep], by_onnx(x, scale, zero)[keep])
+
+
+def test_any_scale_within_a_step_of_onnx_runtime() -> None:
+    x = RANDOM.standard_normal(20_000).astype(np.float32)
+    got, wanted = Quantize(0.0173, 131).reference(x), by_onnx(x, 0.0173, 131)
+    steps = np.abs(got.astype(int) - wanted)
+    assert steps.max() <= 1
+    assert (steps > 0).mean() < 1e-3
+
+
+def test_rounded_once_ties_to_even_and_nan_is_0() -> None:
+    x = np.array([0.5, 1.5, 2.5, -0.5, -1.5, -130, 126.5, 127.5, 1e9, np.nan], np.float32)
+    assert Quantize(1.0, 128).reference(x).tolist() == [128, 130, 130, 128, 126, 0, 254, 255, 255, 0]
+
+
+def test_rows_are_levels_around_the_middle() -> None:
+    x = (RANDOM.standard_normal((2, 3, 20)) * 10.0 ** RANDOM.integers(-6, 7, (2, 3, 1))).astype(np.float32)
+    x[0, 0] = 0
+    x[0, 1, 4] = -1e6  # the largest, by size, is negative
+    q, scale = QuantizeRows().reference(x)
+    assert (q.dtype, q.shape, scale.dtype, scale.shape) == (np.uint8, (2, 3, 20), np.float32, (2, 3, 1))
+    assert q[0, 0].tolist() == [128] * 20
+    assert scale[0, 0] == 0
+    assert q[0, 1, 4] == 1
+    for row, levels, step in zip(x.reshape(-1, 20)[1:], q.reshape(-1, 20)[1:], scale.reshape(-1)[1:], strict=True):
+        largest = max(abs(Fraction(float(value))) for value in row)
+        assert abs(Fraction(float(step)) * 127 / largest - 1) < Fraction(1, 1 << 22)
+        for value, level in zip(row, levels, strict=True):
+            exact = Fraction(float(value)) * 127 / largest
+            assert abs(int(level) - 128 - exact) <= Fraction(1, 2) + Fraction(1, 1 << 15)
+        assert np.abs((levels.astype(float) - 128) * step - row).max() <= 0.5001 * step
+        assert 1 in levels or 255 in levels
+
+
+def test_rows_without_columns_have_scale_0() -> None:
+    q, scale = QuantizeRows().reference(np.zeros((3, 0), np.float32))
+    assert q.shape == (3, 0)
+    assert scale.tolist() == [[0]] * 3
+
+
+def test_types_and_refusals() -> None:
+    assert infer(Quantize(0.5, 3), "f32[N,4]") == "u8[N,4]"
+    assert infer(Quantize(2.0**-120, 0), "f32[]") == "u8[]"
+    assert infer(QuantizeRows(), "f32[N,4,C]") == "u8[N,4,C], f32[N,4,1]"
+    wanted = "expected a scale of 2**-120..2**120 and a zero of 0..255, got"
+    for scale, zero in ((0.0, 0), (-1.0, 0), (float("inf"), 1), (1e-40, 2), (1.0, 256), (1.0, -1)):
+        assert refusal(Quantize(scale, zero), "f32[N]") == f"{wanted} {scale}, {zero}"
+    assert refusal(Quantize(1.0, 0), "bf16[N]") == "expected f32, got bf16[N]"
+    assert refusal(QuantizeRows(), "u8[N,3]") == "expected f32, got u8[N,3]"
+    assert refusal(QuantizeRows(), "f32[]") == "expected rank 1 or more, got f32[]"
+    assert {OPS["quantize"], OPS["quantize_rows"]} == {Quantize, QuantizeRows}
+    assert DType.of(Quantize(1.0, 0).reference(np.zeros(1, np.float32))) is DType.U8
