@@ -49,25 +49,20 @@ class Candidate:
     def instead(self) -> Iterator[None]:
         """While a product is compiled."""
         with ExitStack() as stack:
-            if self.tile is not None:
+            if shape := self.tile:
                 for module in (tile, tiling):
-                    stack.enter_context(patch.object(module, "tile_shape", lambda *_: self.tile))
+                    stack.enter_context(patch.object(module, "tile_shape", lambda *_: shape))
                 stack.enter_context(patch.object(tiling, "TAILS", ALL_TAILS))
-            if self.block is not None:
-                stack.enter_context(patch.object(lower_gemm, "row_block", lambda *_: self.block))
+            if block := self.block:
+                stack.enter_context(patch.object(lower_gemm, "row_block", lambda *_: block))
             yield
 
 
 RULE = Candidate()
 
 
-def fits(rows: int, vectors: int, target: CpuTarget) -> bool:
-    """True where the accumulators, a row of b and a word of a have registers."""
-    return rows * vectors + vectors + 1 <= target.vector_registers
-
-
 def tiles(target: CpuTarget) -> list[tuple[int, int]]:
-    """For every width, those with most rows that fit the registers."""
+    """For every width, those with most rows: accumulators, a row of b and a word of a have to fit the registers."""
     least = LEAST_WORK * np.prod(tile.tile_shape(target))
     found = []
     for vectors in range(1, MOST_VECTORS + 1):
@@ -111,7 +106,7 @@ def search(
     return sorted(
         (
             {
-                "product": case.name,
+                "product": "x".join(map(str, shape)),
                 "dot": dot,
                 "tile": list(candidate.tile or rule_tile(target, shape, dot)),
                 "block": candidate.block,
@@ -197,7 +192,7 @@ def main(given: Sequence[str]) -> int:
 
 def _cells(row: dict[str, Any], peak: float) -> tuple[object, ...]:
     """One candidate; above 1 it is faster than the rule."""
-    tile_name, block = "x".join(map(str, row["tile"])), row["block"] or ""
+    tile_name, block = "x".join(map(str, row["tile"])), str(row["block"] or "")
     shares = [f"{row[key] / peak:.0%}" for key in ("gops", "best_gops")]
     return (
         row["product"],

@@ -126,7 +126,7 @@ def emit_program(state: Lowering, offsets: Mapping[Buffer, int], piece: int) -> 
     e.sizes = _sizes(e, graph, frame)
     if code.uses_matrix:
         emit_configuration(e)
-    stamp = _stamper(e, frame, thread)
+    stamp = _stamper(e, frame, thread, len(state.steps))
     stamp(0)
     for number, step in enumerate(state.steps):
         thunk = _emit_thunk(state, number, step, offsets)
@@ -139,16 +139,20 @@ def emit_program(state: Lowering, offsets: Mapping[Buffer, int], piece: int) -> 
     _emit_run(state, piece)
 
 
-def _stamper(e: Emitter, frame: ir.Value, thread: ir.Value) -> Callable[[int], None]:
-    """Notes the processor's clock in stamps[number], for thread 0 of a caller who gave room for stamps."""
+def _stamper(e: Emitter, frame: ir.Value, thread: ir.Value, last: int) -> Callable[[int], None]:
+    """Notes in stamps[number] when the first thread came by, by the processor's clock, for who gave room for stamps.
+
+    The first, not a certain one: while that one waits for its processor, the others do its share of the next step.
+    The last stamp is thread 0's, who returns: afterwards the room may be gone.
+    """
     stamps = _field(e, frame, STAMPS)
     wanted = e.b.icmp_unsigned("!=", stamps, ir.Constant(POINTER, None))
-    watched = e.b.and_(wanted, e.b.icmp_unsigned("==", thread, ir.Constant(I64, 0)))
+    first = e.b.icmp_unsigned("==", thread, ir.Constant(I64, 0))
 
     def stamp(number: int) -> None:
-        with e.b.if_then(watched):
+        with e.b.if_then(wanted if number < last else e.b.and_(wanted, first)):
             clock = e.b.call(e.code.declare("llvm.readcyclecounter", I64, []), [])
-            e.b.store(clock, e.b.gep(stamps, [ir.Constant(I64, number)], source_etype=I64))
+            e.b.atomic_rmw("min", e.b.gep(stamps, [ir.Constant(I64, number)], source_etype=I64), clock, "monotonic")
 
     return stamp
 

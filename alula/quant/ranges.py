@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,8 +61,8 @@ def observe(
     for item in data:
         arrays = [item] if isinstance(item, np.ndarray) else list(item)
         _check(graph, arrays)
-        for image in range(len(arrays[0])):
-            outputs = run([np.ascontiguousarray(array[image : image + 1]) for array in arrays])
+        for part in _images(graph, arrays):
+            outputs = run(part)
             for number, output in enumerate(outputs):
                 ranges[number].take(output)
                 if not np.isfinite([ranges[number].low, ranges[number].high]).all() or np.isnan(output).any():
@@ -71,6 +71,15 @@ def observe(
     if not images:
         raise UsageError("calibration: expected at least one image, got none")
     return dict(zip(values, ranges, strict=True))
+
+
+def _images(graph: Graph, arrays: Sequence[Array]) -> Iterator[list[Array]]:
+    """One image at a time, where the batch is a size of the graph: what is observed needs no more memory then."""
+    if not graph.symbols:
+        yield list(arrays)
+        return
+    for image in range(len(arrays[0])):
+        yield [np.ascontiguousarray(array[image : image + 1]) for array in arrays]
 
 
 def _origin(value: Value) -> str:
@@ -83,13 +92,9 @@ def _check(graph: Graph, arrays: Sequence[Array]) -> None:
     fits = len(arrays) == len(types) and all(
         array.dtype == type.dtype.numpy
         and array.ndim == type.rank
-        and all(not isinstance(want, int) or n == 0 or want == got for n, (want, got) in _dims(type.shape, array))
+        and all(not isinstance(want, int) or want == got for want, got in zip(type.shape, array.shape, strict=True))
         for array, type in zip(arrays, types, strict=True)
     )
     if not fits or len({len(array) for array in arrays}) != 1:
         got = ", ".join(f"{array.dtype}{list(array.shape)}" for array in arrays)
         raise UsageError(f"calibration: expected {', '.join(map(str, types))}, got {got}")
-
-
-def _dims(shape: Sequence[object], array: Array) -> list[tuple[int, tuple[object, int]]]:
-    return list(enumerate(zip(shape, array.shape, strict=False)))

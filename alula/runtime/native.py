@@ -63,8 +63,8 @@ class NativeProgram:
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array], batch: int, stamps: Array | None = None) -> None:
         """Fill `outputs` from `inputs`: contiguous arrays of the program's types.  The GIL is released meanwhile.
 
-        `stamps` (i64, for each piece of the batch one more than there are steps) takes the processor's clock before,
-        between and after the steps.
+        `stamps` (i64, for each piece of the batch one more than there are steps, the largest number in all of them)
+        takes the processor's clock before, between and after the steps.
         """
         with self._lock:
             if not self._end.alive:

@@ -76,7 +76,7 @@ class Session:
         """Seconds that each of `steps` took in one run; they add up to the whole run."""
         batch = self._batch(arrays)
         pieces = -(-batch // max(1, self._images_at_once(batch)))
-        stamps = np.zeros((pieces, len(self.steps) + 1), np.int64)
+        stamps = np.full((pieces, len(self.steps) + 1), np.iinfo(np.int64).max)
         started = time.perf_counter()
         self._run(arrays, stamps)
         elapsed = time.perf_counter() - started

@@ -13,12 +13,11 @@ from alula.core.dtype import Array
 from alula.core.errors import UsageError
 from alula.ir.graph import Graph
 from bench.agreement import agreement
+from bench.hub import MODELS, random_model
 from bench.precision import BFLOAT16, FLOAT16, FLOAT32, INT8, Precision
 from bench.subject import Subject, named_subject
 
 pytest.importorskip("transformers", reason="needs the package transformers (pip install 'alula[dev]')")
-
-from bench.hub import MODELS, random_model
 
 SMALL: dict[str, dict[str, Any]] = {
     "vit_b16": {

@@ -1,4 +1,4 @@
-"""Single ops and a model's steps, as the benchmarks compile them."""
+"""A model's steps, as the benchmark compiles them, and how long it takes to load."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from alula.ops.matmul import Linear
 from alula.ops.norm import LayerNorm
 from alula.ops.reference import run_reference
 from alula.ops.shape import Slice
-from bench import gemm, kernels, load, ops
-from bench.single import Cost, measure, weight
+from bench import kernels, load
+from bench.arithmetic import weight
 
 
 def model() -> Graph:
@@ -55,29 +55,12 @@ def test_steps_of_a_file_are_timed_and_summed(path: Path) -> None:
     assert [len(step.seconds) for step in steps] == [4, 4, 4]
     steps[0].seconds[:] = [9.0, 1.0, 5.0, 2.0]  # the warm-up does not count
     assert steps[0].cost(batch=2).seconds == 2
-    rows, results = kernels.summary(steps, batch=2, threads=1, peak=100.0)
+    rows, results = kernels.summary(steps, batch=2, peaks={"f32": 100.0})
     assert len(rows) == 3
     assert sum(row["count"] for row in results) == 3
     assert results[0]["ms"] >= results[1]["ms"] >= results[2]["ms"]
     linear = next(row for row in results if row["op"].startswith("linear f32"))
     assert linear["gflops"] * linear["ms"] * 1e6 == pytest.approx(2 * 2 * 5 * 8 * 8)
-
-
-@pytest.mark.parametrize("case", [gemm.CASES[-1], ops.CASES[1], ops.CASES[-1]], ids=lambda case: case.name)
-def test_a_single_op_is_measured(case: object) -> None:
-    cost = measure(case, batch=1, threads=1, iterations=2)
-    assert cost.seconds > 0
-    assert cost.macs == {"linear": 512 * 1536, "attention": 2 * 197 * 512, "average": 0}[case.name.split()[0]]
-
-
-def test_every_case_is_a_valid_graph() -> None:
-    names = [str(case.graph()) and case.name for case in (*gemm.CASES, *ops.CASES)]
-    assert len(set(names)) == len(names)
-
-
-def test_cost() -> None:
-    cost = Cost(seconds=0.5, macs=10**9, moved_bytes=3 * 10**9)
-    assert (cost.gflops, cost.gigabytes_s) == (4, 6)
 
 
 def test_load_is_measured_in_new_processes(path: Path) -> None:

@@ -1,6 +1,8 @@
 """The native runtime: pools that come and go, many small steps, forks, more threads than cores, pools side by side."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -8,10 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alula.core.target import AVX2
+from alula.codegen.packing import pack_weights
+from alula.core.dtype import DType
+from alula.core.target import AMX, AVX2
+from alula.ir.types import TensorType
 from alula.ops.elementwise import Neg
+from alula.ops.matmul import Linear
 from alula.ops.softmax import Softmax
-from tests.codegen.harness import N, f32, graph_of, random_array
+from tests.codegen.harness import N, f32, graph_of, random_array, random_bytes
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.isa("avx2")
 STEPS = 200
@@ -91,6 +98,67 @@ def test_two_pools_run_side_by_side(compiled):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.fixture
+def in_tile_registers(compiled):
+    """`made(width)`: a product of bytes for AMX, its right answer, and its input."""
+
+    def made(width):
+        x, weight = random_bytes(DType.U8, 3, 70, 64, seed=width), random_bytes(DType.I8, width, 64, seed=width)
+        graph = graph_of(Linear(), TensorType(DType.U8, (N, 70, 64)), weight)
+        pack_weights(graph, AMX)
+        return compiled(graph, AMX, threads=4), x, x.astype(np.int32) @ weight.T.astype(np.int32)
+
+    return made
+
+
+@pytest.mark.isa("amx")
+def test_tile_registers_in_a_forked_child_and_in_two_pools(in_tile_registers):
+    """The permission is the process's and a child inherits it; the configuration is each thread's, each run."""
+    programs = [in_tile_registers(width) for width in (33, 64)]
+    for program, x, expected in programs:
+        assert np.array_equal(program(x)[0], expected)
+    child = os.fork()
+    if child == 0:
+        right = all(np.array_equal(program(x)[0], expected) for program, x, expected in programs * 2)
+        os._exit(0 if right else 1)
+    assert exit_status(child, seconds=30) == 0
+    wrong = []
+
+    def work(number):
+        program, x, expected = programs[number]
+        wrong.extend(number for _ in range(60) if not np.array_equal(program(x)[0], expected))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.isa("amx")
+@pytest.mark.parametrize("options", [[], ["-X", "faulthandler"]], ids=["plain", "faulthandler"])
+def test_a_new_process_is_given_the_tile_registers(options, tmp_path):
+    """A signal handler with a stack of its own must leave room for the registers, or Linux refuses them."""
+    script = (
+        "import os, numpy as np\n"
+        "from tests.codegen.test_spmd import *\n"
+        "from tests.codegen.harness import Compiled\n"
+        "x = random_bytes(DType.U8, 3, 70, 64)\n"
+        "weight = random_bytes(DType.I8, 40, 64)\n"
+        "graph = graph_of(Linear(), TensorType(DType.U8, (N, 70, 64)), weight)\n"
+        "pack_weights(graph, AMX)\n"
+        "program = Compiled(graph, AMX, 2)\n"
+        "assert program.pool\n"
+        "assert np.array_equal(program(x)[0], x.astype(np.int32) @ weight.T.astype(np.int32))\n"
+        "program.close()\n"
+        "print('right')\n"
+    )
+    words = [sys.executable, *options, "-c", script]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "right\n"), done.stderr
 
 
 def threading_count():

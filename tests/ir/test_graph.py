@@ -9,6 +9,7 @@ from alula.ir.graph import Graph, constant_arrays, sole_producer
 from alula.ir.types import TensorType
 from alula.ir.verifier import verify
 from alula.ops.elementwise import Add, Exp, Neg, Relu
+from alula.ops.quantize import QuantizeRows
 from tests.ir.graphs import small_network
 
 F = TensorType(DType.F32, (2, 3))
@@ -118,3 +119,37 @@ def test_errors_name_op_node_and_origin() -> None:
     assert len(graph.nodes) == 3
     assert wrong.uses == []
     verify(graph)
+
+
+def test_a_copy_is_the_same_graph_and_shares_nothing_but_constants() -> None:
+    graph = small_network()
+    graph.provenance["weights"] = "a.pth"
+    copy, values = graph.copied()
+    verify(copy)
+    assert str(copy) == str(graph)
+    assert (copy.symbols, copy.provenance) == (graph.symbols, graph.provenance)
+    assert copy.symbols is not graph.symbols
+    assert copy.provenance is not graph.provenance
+    assert all(a.data is b.data and a is not b for a, b in zip(graph.constants(), copy.constants(), strict=True))
+    assert [values[node.output] for node in graph.nodes] == [node.output for node in copy.nodes]
+    assert [values[value] for value in graph.inputs] == copy.inputs
+    assert [(name, values[value]) for name, value in graph.outputs] == copy.outputs
+    text = str(graph)
+    with copy.before(copy.nodes[-1]):
+        relu = copy.add(Relu(), copy.nodes[-2].output)
+    copy.replace(copy.nodes[-1].output, copy.add(Neg(), copy.nodes[-1].output))
+    copy.output("relu", relu)
+    copy.symbols["N"] = (1, 2)
+    assert str(graph) == text
+    verify(graph)
+
+
+def test_a_copy_of_nodes_with_several_outputs() -> None:
+    graph = Graph("rows")
+    node = graph.add_node(QuantizeRows(), graph.input("x", F))
+    graph.output("scale", node.outputs[1])
+    graph.output("x", graph.inputs[0])
+    copy, values = graph.copied()
+    verify(copy)
+    assert str(copy) == str(graph)
+    assert [values[value] for value in node.outputs] == list(copy.nodes[0].outputs)

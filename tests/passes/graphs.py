@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from alula.core.dims import Dim, symbol
-from alula.core.dtype import Array, DType
+from alula.core.dtype import BFLOAT16_STORAGE, Array, DType, from_bfloat16
 from alula.ir.graph import Graph, Value
 from alula.ir.op import Op
 from alula.ir.types import TensorType
@@ -83,6 +83,7 @@ def run_both(graph: Graph, change: Callable[[], object], batches: Sequence[int] 
         for a, b in zip(wanted, run_reference(graph, arrays), strict=True):
             assert a.dtype == b.dtype
             assert a.shape == b.shape
+            a, b = (from_bfloat16(x) if x.dtype == BFLOAT16_STORAGE else x for x in (a, b))
             np.testing.assert_allclose(b, a, rtol=2e-5, atol=2e-5 * max(1.0, float(np.abs(a).max(initial=0))))
 
 

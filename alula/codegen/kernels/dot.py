@@ -14,7 +14,6 @@ from llvmlite import ir
 
 from alula.codegen.vector import Emitter, Vec
 from alula.core.dtype import DType
-from alula.core.target import CpuTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +132,3 @@ def _signed(e: Emitter, b: Vec, *, even: bool) -> Vec:
 
 def _unsigned_odd(e: Emitter, a: Vec) -> Vec:
     return e.bitcast(e.arithmetic("lshr", e.bitcast(a, DType.I16), 8), DType.I32)
-
-
-def parts_of(target: CpuTarget, dot: Dot) -> int:
-    """How many passes a word takes."""
-    native = {"f32": True, "bf16": target.bf16_dot, "int8": target.int8_dot}[dot.name]
-    return 1 if native else 2

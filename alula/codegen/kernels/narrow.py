@@ -21,7 +21,7 @@ def to_bf16(e: Emitter, x: Vec) -> Vec:
 
     Where the processor has the instruction, subnormal numbers become 0; else they are rounded as all others are.
     """
-    if e.target.bf16_dot:
+    if e.target.bf16_round:
         pairs = ir.VectorType(BFloat(), x.lanes)
         name = f"llvm.x86.avx512bf16.cvtneps2bf16.{32 * x.lanes}"
         return Vec(e, e.b.bitcast(e.intrinsic(name, pairs, x.value), e.type(DType.I16, x.lanes)))
@@ -36,7 +36,8 @@ def to_bf16(e: Emitter, x: Vec) -> Vec:
 def to_bytes(e: Emitter, x: Vec, factor: Vec, shifter: Vec) -> Vec:
     """round(x * factor) + zero as unsigned bytes, ties to even, held within 0..255; 0 for NaN.
 
-    `shifter` is SHIFTER + zero.  Rounding is by a number so large that its last bit is 1: the product, zero and it are added with one rounding.
+    `shifter` is SHIFTER + zero.  Rounding is by a number so large that its last bit is 1: the product, zero and it are
+    added with one rounding.
     """
     shifted = e.fma(x, factor, shifter)
     held = e.min(e.max(shifted, SHIFTER), SHIFTER + 255)

@@ -1,0 +1,152 @@
+"""Products of bytes: scales, borders, biases, what stays float, and how little the result moves."""
+
+import numpy as np
+import pytest
+
+from alula.core.dtype import DType
+from alula.ir.graph import Graph
+from alula.ir.types import TensorType
+from alula.ops.attention import Attention
+from alula.ops.conv import Conv2d
+from alula.ops.matmul import Linear
+from alula.ops.norm import LayerNorm
+from alula.ops.quantize import Quantize, QuantizeRows
+from alula.ops.reference import run_reference
+from alula.quant.int8 import use_int8
+from tests.quant.networks import SCALE, SHIFT, N, by_reference, error, network, normal, one_linear, ops, pictures
+
+WORST = 0.03  # of the largest output
+DATA = [pictures(8, seed=1)]
+
+
+def lowered(graph: Graph, data: object = DATA) -> Graph:
+    use_int8(graph, data, by_reference)
+    return graph
+
+
+@pytest.mark.parametrize(("data", "worst"), [(DATA, WORST), (None, WORST)], ids=["ranges", "rows"])
+def test_the_result_moves_a_little(data: object, worst: float) -> None:
+    assert 1e-4 < error(lowered(network(), data), network(), pictures(6)) < worst
+
+
+def test_pictures_beyond_the_calibration_still_mean_something() -> None:
+    assert error(lowered(network(), [pictures(1, seed=1) // 2 + 64]), network(), pictures(6)) < 0.3
+
+
+def test_with_data_ranges_where_no_layer_norm_made_the_row() -> None:
+    graph = lowered(network())
+    made_by = [node.inputs[0].producer for node in graph.nodes if isinstance(node.op, Quantize)]
+    assert [node.op.name for node in made_by] == ["relu", "attention", "gelu"]
+    assert ops(graph).count("quantize_rows") == 1
+    products = [node for node in graph.nodes if isinstance(node.op, Linear | Conv2d)]
+    assert [node.output.type.dtype for node in products] == [DType.I32] * 5
+
+
+def test_without_data_rows_and_convolutions_of_pixels_alone() -> None:
+    graph = lowered(network(), None)
+    assert ops(graph).count("quantize") == 0
+    assert ops(graph).count("quantize_rows") == 3
+    convs = [node.output.type.dtype for node in graph.nodes if isinstance(node.op, Conv2d)]
+    assert convs == [DType.I32, DType.F32]
+
+
+def pixel_conv(scale: tuple[float, ...], shift: tuple[float, ...], bias: bool = True) -> Graph:
+    graph = Graph("test", {"N": (1, 64)})
+    x = graph.input("x", TensorType(DType.U8, (N, 9, 8, 3)))
+    op = Conv2d((2, 1), (1, 2, 1, 1), scale=scale, shift=shift)
+    constants = [normal(8, 3, 4, 3), *([normal(8, seed=1)] if bias else [])]
+    graph.output("y", graph.add(op, x, *map(graph.constant, constants)))
+    return graph
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_pixels_lose_only_what_their_weights_lose(bias: bool) -> None:
+    """Pixels are bytes already; the border is the byte nearest to the mean, which is half a level off at most."""
+    x = np.random.default_rng(0).integers(0, 256, (4, 9, 8, 3), np.uint8)
+    exact = pixel_conv(SCALE, SHIFT, bias)
+    graph = lowered(pixel_conv(SCALE, SHIFT, bias), None)
+    assert error(graph, exact, x) < 0.01
+    (conv,) = (node for node in graph.nodes if isinstance(node.op, Conv2d))
+    border = [round(-shift / scale) for scale, shift in zip(SCALE, SHIFT, strict=True)]
+    assert list(conv.op.border) == border
+    assert conv.op.scale == ()
+    means = np.tile(np.array(border, np.uint8), (1, 9, 8, 1))  # a picture of the border's bytes is a picture of nothing
+    (y,), (wanted,) = run_reference(graph, [means]), run_reference(exact, [means])
+    np.testing.assert_allclose(y[:, 1:-1, 2:-1], wanted[:, 1:-1, 2:-1], atol=1e-5)
+    assert np.ptp(y, axis=(0, 1, 2)).max() < 1e-5  # and no border is seen in it
+    half_levels = max(SCALE) / 2 * np.abs(normal(8, 3, 4, 3)).sum(axis=(1, 2, 3))
+    assert np.all(np.abs(y - wanted) <= half_levels)
+
+
+def test_pixels_whose_zero_is_beyond_every_byte() -> None:
+    graph, exact = (pixel_conv((0.01, 0.02, 0.03), (1.0, -9.0, -0.3)) for _ in range(2))
+    lowered(graph, None)
+    (conv,) = (node for node in graph.nodes if isinstance(node.op, Conv2d))
+    assert conv.op.border == (0, 255, 10)
+    x = np.random.default_rng(0).integers(0, 256, (4, 9, 8, 3), np.uint8)
+    (y,), (wanted,) = (run_reference(g, [x]) for g in (graph, exact))
+    inside = np.s_[:, 1:-1, 2:-1]
+    assert np.abs(y - wanted)[inside].max() < 0.006 * np.abs(wanted).max()
+
+
+def test_rows_are_nearly_exact_for_weights_of_levels() -> None:
+    """Weights that are levels times a scale are kept; rows of levels too."""
+    random = np.random.default_rng(0)
+    levels = random.integers(-127, 128, (5, 8)).astype(np.float32)
+    levels[:, 0] = 127
+    weight = levels * np.array([[0.5], [1e-3], [2.0], [1e4], [1e-20]], np.float32)
+    rows = random.integers(-127, 128, (4, 3, 8)).astype(np.float32)
+    rows[..., 3] = -127
+    rows *= 10.0 ** random.integers(-3, 4, (4, 3, 1)).astype(np.float32)
+    graph = lowered(one_linear(weight), None)
+    (y,), exact = run_reference(graph, [rows]), rows.astype(np.float64) @ weight.T.astype(np.float64)
+    bound = 1e-5 * (np.abs(rows) @ np.abs(weight).T.astype(np.float64))
+    assert np.all(np.abs(y - exact) <= bound)
+
+
+@pytest.mark.parametrize("data", [[np.full((2, 3, 8), 2.5, np.float32)], None], ids=["ranges", "rows"])
+def test_constant_activations_and_zero_weights(data: object) -> None:
+    weight = normal(6, 8)
+    weight[2] = 0
+    bias = normal(6, seed=2)
+    graph, exact = lowered(one_linear(weight, bias), data), one_linear(weight, bias)
+    x = np.full((2, 3, 8), 2.5, np.float32)
+    assert error(graph, exact, x) < 0.01
+    (y,) = run_reference(graph, [x])
+    np.testing.assert_allclose(y[..., 2], bias[2], rtol=1e-6)
+    zeros = np.zeros((1, 3, 8), np.float32)
+    np.testing.assert_allclose(run_reference(graph, [zeros])[0], np.broadcast_to(bias, (1, 3, 6)), atol=1e-5)
+
+
+def test_activations_that_are_always_zero() -> None:
+    weight, bias = normal(6, 8), normal(6, seed=2)
+    graph = lowered(one_linear(weight, bias), [np.zeros((2, 3, 8), np.float32)])
+    (y,) = run_reference(graph, [np.zeros((2, 3, 8), np.float32)])
+    np.testing.assert_allclose(y, np.broadcast_to(bias, y.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize("data", [[np.ones((1, 8), np.float32)], None], ids=["ranges", "rows"])
+def test_tied_weights_stay_tied(data: object) -> None:
+    graph = Graph("test", {"N": (1, 64)})
+    x, weight = graph.input("x", TensorType(DType.F32, (N, 8))), graph.constant(normal(8, 8))
+    graph.output("y", graph.add(Linear(), graph.add(Linear(), x, weight), weight))
+    lowered(graph, data)
+    assert sum(value.type.dtype is DType.I8 for value in graph.constants()) == 1
+
+
+def test_projections_of_one_row_quantise_it_once() -> None:
+    graph = Graph("test", {"N": (1, 64)})
+    vectors = [graph.constant(array) for array in (np.ones(8, np.float32), np.zeros(8, np.float32))]
+    norm = graph.add(LayerNorm(1e-5), graph.input("x", TensorType(DType.F32, (N, 3, 8))), *vectors)
+    for seed in range(3):
+        graph.output(f"y{seed}", graph.add(Linear(), norm, graph.constant(normal(4, 8, seed=seed))))
+    lowered(graph, None)
+    assert sum(isinstance(node.op, QuantizeRows) for node in graph.nodes) == 1
+
+
+def test_layers_of_other_types_and_odd_rows_stay() -> None:
+    graph = one_linear(normal(4, 7))
+    q, k, v = (graph.input(name, TensorType(DType.F16, (N, 3, 10))) for name in "qkv")
+    graph.output("z", graph.add(Attention(2, 1.0), q, k, v))
+    before = str(graph)
+    assert str(lowered(graph, None)) == before
