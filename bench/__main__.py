@@ -24,7 +24,13 @@ ROOT = Path(__file__).parent.parent
 def arguments(given: Sequence[str]) -> argparse.Namespace:
     """The options."""
     parser = Parser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--models", default=["volo_d2"], type=lambda text: text.split(","), metavar="A,B")
+    parser.add_argument(
+        "--models",
+        default=["volo_d2"],
+        type=lambda text: text.split(","),
+        metavar="A,B",
+        help="those of alula export, vit_b16 and resnet50 (volo_d2)",
+    )
     parser.add_argument("--batches", default=[1, 8], type=numbers, metavar="N,N", help="(1,8)")
     parser.add_argument("--threads", default=[1, 2], type=numbers, metavar="N,N", help="(1,2)")
     parser.add_argument("--engines", default=list(ENGINES), type=words(list(ENGINES)), help=f"({','.join(ENGINES)})")

@@ -7,6 +7,14 @@ Measured on VOLO-D2 with random weights, normal noise as images (largest error, 
     refused    QDQ of every operator: 0.24, 0.45, another class for every image
     mistakes   a lost attention or MLP: at least 0.17; the answer of another image: a cosine below 0; one answer for
                all images: a cosine of 0, though the error is 0.03 only, for random weights answer much alike
+
+The same for ViT-B/16 and ResNet-50 of `bench.hub`:
+
+    bfloat16   0.010, 0.99 and 0.006, 0.96
+    int8       0.048, 0.99 and 0.025, 0.64; of Alula 0.031, 0.99 and 0.022, 0.84
+    refused    ONNX Runtime's QDQ of ViT-B/16: 0.12, as far off as without the attention of one layer
+    mistakes   ViT-B/16 without the attention of one layer: at least 0.11, without an MLP 0.24; ResNet-50 without a
+               convolution: 0.41; one answer for all images: a cosine of 0, the error of ResNet-50 being 0.015 only
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -27,7 +27,7 @@ from alula.runtime.host import DOTS
 from bench.arithmetic import ARITHMETICS
 from bench.command import DONE, Parser, command, machine, words
 from bench.gemm import SHAPES, linear_case
-from bench.single import Case, Ready
+from bench.single import WARM_UP_RUNS, Case, Ready
 from bench.table import NATIVE, PACKAGES, here
 
 MOST_VECTORS = 6
@@ -130,11 +130,10 @@ def _compiled(candidate: Candidate, case: Case, target: CpuTarget) -> Ready:
 def _in_turns(ready: Sequence[Ready], options: argparse.Namespace) -> list[Any]:
     """Seconds[rounds, iterations] of each candidate."""
     rounds: list[list[Any]] = [[] for _ in ready]
-    with ExitStack() as stack:
-        natives = [stack.enter_context(closing(found.native(options.threads))) for found in ready]
-        for _ in range(options.rounds):
-            for own, found, native in zip(rounds, ready, natives, strict=True):
-                found.seconds(native, 1)
+    for _ in range(options.rounds):
+        for own, found in zip(rounds, ready, strict=True):
+            with found.running(options.threads) as native:
+                found.seconds(native, WARM_UP_RUNS)
                 own.append(found.seconds(native, options.iterations))
     return [np.stack(own) for own in rounds]
 

@@ -17,18 +17,17 @@ from alula.core.files import atomic_write
 from bench import gemm, ops
 from bench.arithmetic import ARITHMETICS
 from bench.command import DONE, Parser, command, machine
-from bench.page import heading, table
+from bench.page import LEAST_SHARE, heading, table
 from bench.single import Case
-from bench.table import COLUMNS, NATIVE, PACKAGES, add_effort, cells_of, here, measured
+from bench.table import NATIVE, PACKAGES, add_effort, here, measured
 
 ROOT = Path(__file__).parent.parent
 READING = """\
 Every op is a program with several copies of it, compiled as a model is, and timed by the processor's clock inside
 the program: the call and the waking of threads do not count, the barrier after the op does. Data is as warm in the
-caches as the run before left it. `of peak` is the time that the multiply-adds would take at the peak over the median
-time, `at best` over the least, which other work on the machine disturbs less. The peak is measured between
-registers, with the instructions that the target's kernels use: those of matrix tiles need their data from the cache
-far more often than they get it there, so their peak is out of reach for products as small as these.
+caches as the run before left it, and every thread has a processor to itself. The share of the peak is the time that
+the multiply-adds would take at the peak over the median time, in brackets over the least, which other work on the
+machine disturbs less. The peak is measured between registers, with the instructions that the target's kernels use.
 
 In bf16 operands are bfloat16 and sums float32. In int8 products take unsigned and signed bytes, and their sums are
 scaled to float32; attention computes scores in bf16 and mixes values in int8, as `qint8_mixed_bfloat16` does, and
@@ -76,7 +75,7 @@ def cases(arithmetics: Sequence[str]) -> list[tuple[str, Case]]:
 
 
 def page(found: Sequence[dict[str, Any]]) -> str:
-    """In Markdown: a part for each target, a table for each arithmetic and thread count."""
+    """In Markdown, a part for each target."""
     lines = ["# Kernels as shares of the measured peak", ""]
     for part in found:
         lines += [f"## {part['machine']['target']}", "", *heading(part["machine"]), "", *_tables(part["results"])]
@@ -84,13 +83,32 @@ def page(found: Sequence[dict[str, Any]]) -> str:
 
 
 def _tables(results: Sequence[dict[str, Any]]) -> Iterator[str]:
-    for arithmetic in ARITHMETICS:
-        for threads in sorted({row["threads"] for row in results}):
-            rows = [row for row in results if (row["in"], row["threads"]) == (arithmetic, threads)]
-            if rows:
-                yield from (f"### {arithmetic}, {threads} threads", "")
-                yield from table(COLUMNS, [[str(cell) for cell in cells_of(row)] for row in rows])
-                yield ""
+    """A table for each batch and thread count, a row for each op, two columns for each arithmetic."""
+    found = [name for name in ARITHMETICS if any(row["in"] == name for row in results)]
+    for batch, threads in sorted({(row["batch"], row["threads"]) for row in results}):
+        rows = [row for row in results if (row["batch"], row["threads"]) == (batch, threads)]
+        by_place = {(row["op"], row["in"]): row for row in rows}
+        columns = ["op", *(column for name in found for column in (f"{name}, ms", "of peak"))]
+        cells = [
+            [op, *(cell for name in found for cell in _cells(by_place.get((op, name))))]
+            for op in dict.fromkeys(row["op"] for row in rows)
+        ]
+        yield from (f"### Batch {batch}, {threads} thread{'s' * (threads > 1)}", "", *disturbed(rows))
+        yield from (*table(columns, cells), "")
+
+
+def disturbed(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A warning where medians are far from the best runs: then they are the times of other work too."""
+    far = sum(row["least_ms"] < LEAST_SHARE * row["ms"] for row in rows)
+    text = f"**Disturbed:** {far} of {len(rows)} medians are far above the best run, so other work was running."
+    return [text, ""] if far else []
+
+
+def _cells(row: dict[str, Any] | None) -> tuple[str, str]:
+    """Milliseconds and shares of the peak; nothing where it was not measured."""
+    if row is None:
+        return "-", "-"
+    return f"{row['ms']:.3f}", f"{row['peak_fraction']:.0%} ({row['best_peak_fraction']:.0%})"
 
 
 if __name__ == "__main__":

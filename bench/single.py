@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +103,7 @@ class Ready:
 
     def cost(self, threads: int, iterations: int) -> Cost:
         """What one op costs, its data as warm in the caches as the run before left them."""
-        with closing(self.native(threads)) as native:
+        with self.running(threads) as native:
             self.seconds(native, WARM_UP_RUNS)
             seconds = self.seconds(native, iterations)
         work = {name: self.batch * macs // COPIES for name, macs in macs_by_arithmetic(self.program.steps).items()}
@@ -109,9 +111,12 @@ class Ready:
         moved += sum(array.nbytes for array in self._inputs)
         return Cost(float(np.median(seconds)), float(seconds.min()), work, moved)
 
-    def native(self, threads: int) -> NativeProgram:
-        """The linked program, with threads of its own."""
-        return NativeProgram(self.program, self._constants, threads)
+    @contextmanager
+    def running(self, threads: int) -> Iterator[NativeProgram]:
+        """The linked program, each of its threads on a processor of its own: else they may share one for long."""
+        others = _tasks()
+        with closing(NativeProgram(self.program, self._constants, threads)) as native, _apart(_tasks() - others):
+            yield native
 
     def seconds(self, native: NativeProgram, iterations: int) -> NDArray[np.float64]:
         """Seconds[iterations] of one op, by the processor's clock: without the call, and without the first copy."""
@@ -119,7 +124,7 @@ class Ready:
         runs = [self._run(native) for _ in range(iterations)]
         elapsed = time.perf_counter() - began
         stamps = np.stack(runs)
-        pace = (stamps[-1, 0, -1] - stamps[0, 0, 0]) / elapsed
+        pace = (stamps[-1, -1, -1] - stamps[0, 0, 0]) / elapsed
         ticks = np.diff(stamps).sum(axis=1)
         first = len(self.program.steps) // COPIES
         seconds: NDArray[np.float64] = ticks[:, first:].sum(axis=1) / (COPIES - 1) / pace
@@ -127,9 +132,28 @@ class Ready:
 
     def _run(self, native: NativeProgram) -> NDArray[np.int64]:
         pieces = -(-self.batch // max(1, self.program.images_at_once(self.batch)))
-        stamps = np.zeros((pieces, len(self.program.steps) + 1), np.int64)
+        stamps = np.full((pieces, len(self.program.steps) + 1), np.iinfo(np.int64).max)
         native.run(self._inputs, self.outputs, self.batch, stamps)
         return stamps
+
+
+def _tasks() -> set[int]:
+    """The threads of this process, as the system numbers them."""
+    return {int(path.name) for path in Path("/proc/self/task").iterdir()}
+
+
+@contextmanager
+def _apart(tasks: set[int]) -> Iterator[None]:
+    """This thread on the first processor, each other task on one of those after it, as far as there are enough."""
+    allowed = os.sched_getaffinity(0)
+    places = sorted(allowed)
+    for number, task in enumerate(sorted(tasks), 1):
+        os.sched_setaffinity(task, {places[number % len(places)]})
+    os.sched_setaffinity(0, {places[0]} if tasks else allowed)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def measure(case: Case, target: CpuTarget, batch: int, threads: int, iterations: int) -> Cost:

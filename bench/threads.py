@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -140,29 +140,9 @@ def barrier() -> Figure:
 
 
 def _least_s(ready: Ready, threads: int) -> float:
-    others = _tasks()
-    with closing(ready.native(threads)) as native, apart(_tasks() - others):
+    with ready.running(threads) as native:
         seconds: NDArray[np.float64] = ready.seconds(native, BARRIER_RUNS)
     return float(seconds.min())
-
-
-@contextmanager
-def apart(tasks: set[int]) -> Iterator[None]:
-    """This thread on one processor, the other tasks on another: on a busy machine they could share one for long."""
-    allowed = os.sched_getaffinity(0)
-    first, *_, last = sorted(allowed)
-    for task in tasks:
-        os.sched_setaffinity(task, {last})
-    os.sched_setaffinity(0, {first})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
-
-
-def _tasks() -> set[int]:
-    """The threads of this process, as the system numbers them."""
-    return {int(path.name) for path in Path("/proc/self/task").iterdir()}
 
 
 def sharing(path: Path, rounds: int) -> list[Figure]:

@@ -14,6 +14,7 @@ from alula.core.errors import ShapeError
 from alula.ir.op import Op, register
 from alula.ir.types import TensorType, fixed
 from alula.ops.checks import FLOATS, check_dtype, check_same_dtype, check_shape
+from alula.ops.matmul import check_byte_sum
 from alula.ops.quantize import STEPS
 from alula.ops.softmax import exact_softmax
 
@@ -44,6 +45,8 @@ class Attention(Op):
         b, n, columns = q.dims("BNC")
         _, m, _ = k.dims("BMC")
         _, _, values = v.dims("BMC")
+        if self.byte_values:
+            check_byte_sum(DType.I32, m)
         check_shape("k", k, b, m, check_heads(self.heads, columns))
         check_shape("v", v, b, m, check_heads(self.heads, values))
         return TensorType(DType.F32 if self.wide else q.dtype, (b, n, values))

@@ -14,7 +14,7 @@ from alula.core.errors import ShapeError
 from alula.ir.op import Op, register
 from alula.ir.types import TensorType, fixed
 from alula.ops.checks import FLOATS, check_dtype, check_same_dtype, check_shape
-from alula.ops.matmul import check_panel, group_of, packed_shape, product_dtype, unpacked
+from alula.ops.matmul import check_byte_sum, check_panel, group_of, packed_shape, product_dtype, unpacked
 from alula.ops.windows import Pad, Pair, padded, window_counts, windows
 
 
@@ -56,6 +56,7 @@ class Conv2d(Op):
         o, kernel = self._weight(w, c // self.groups)
         if o % self.groups:
             raise ShapeError(f"expected groups that divide the {o} features, got {self.groups}")
+        check_byte_sum(dtype, kernel[0] * kernel[1] * (c // self.groups))
         oh, ow = window_counts(h, width, kernel, self.stride, self.pad, self.dilation)
         check_shape("bias", bias, o)
         return TensorType(dtype, (n, oh, ow, o))

@@ -15,6 +15,8 @@ from alula.ir.op import Op, register
 from alula.ir.types import TensorType, fixed
 from alula.ops.checks import FLOATS, broadcast, check_dtype, check_rank, check_same_dtype, check_shape
 
+LARGEST_BYTE_SUM = 65_536  # products of u8 and i8 that certainly fit 32 bits together: 255 * 128 * 65,536 < 2**31
+
 
 @register
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Linear(Op):
         check_rank(x, 1)
         check_panel(self.features, self.panel)
         k, n = x.shape[-1], self.features
+        check_byte_sum(dtype, k)
         if self.panel:
             check_shape("packed w", w, -(-n // self.panel), *packed_shape(k, self.panel, w.dtype))
         else:
@@ -99,6 +102,12 @@ def product_dtype(x: TensorType, w: TensorType, *, wide: bool) -> DType:
     if (x.dtype, w.dtype) != (DType.F32, DType.F16):
         check_same_dtype(x, w)
     return x.dtype
+
+
+def check_byte_sum(dtype: DType, k: Dim) -> None:
+    """Sums in i32 are of so few products that they fit."""
+    if dtype is DType.I32 and not 0 <= fixed(k, "inner size") <= LARGEST_BYTE_SUM:
+        raise ShapeError(f"expected at most {LARGEST_BYTE_SUM} products of bytes in a sum, got {k}")
 
 
 def group_of(dtype: DType) -> int:

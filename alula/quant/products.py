@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from alula.core.dims import product
 from alula.core.dtype import DType
 from alula.ir.graph import Graph, Node
 from alula.ops.conv import Conv2d, whole_groups
-from alula.ops.matmul import Linear, group_of
+from alula.ops.matmul import LARGEST_BYTE_SUM, Linear, group_of
 
 LEAST_LANES = 8  # of any target: pixels of so many channels can be widened to whole words on the way
 
@@ -23,8 +24,9 @@ def narrowable(graph: Graph, weight: DType) -> Iterator[Node]:
 
 
 def _fits(node: Node, weight: DType) -> bool:
-    c = node.inputs[1].type.shape[-1]
-    if not isinstance(c, int) or not c:
+    shape = node.inputs[1].type.shape[1:]
+    c, terms = shape[-1], product(shape)
+    if not isinstance(c, int) or not isinstance(terms, int) or not 0 < terms <= LARGEST_BYTE_SUM:
         return False
     whole = whole_groups(c, weight)
     if isinstance(node.op, Linear) or node.op.groups > 1:  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 """Single ops in every arithmetic: that they are what the quantised models have, and how their costs are told."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from alula.ops.reference import run_reference
 from alula.runtime.host import native_target
 from bench import gemm, ops, shares, table
 from bench.arithmetic import ARITHMETICS, values
-from bench.single import COPIES, Case, Cost, Ready, measure
+from bench.single import COPIES, Case, Cost, Ready, _tasks, measure
 
 EVERY = [(arithmetic, case) for arithmetic in ARITHMETICS for case in (*gemm.cases(arithmetic), *ops.cases(arithmetic))]
 OF_ONE = "attention 16 heads, 1 of 197 tokens"
@@ -73,6 +74,20 @@ def test_memory_is_where_models_have_it() -> None:
     arrays = [*ready._constants, *ready._inputs, *ready.outputs]
     assert arrays
     assert all(array.ctypes.data % 64 == 0 for array in arrays)
+
+
+@pytest.mark.usefixtures("two_processors")
+def test_threads_have_a_processor_each() -> None:
+    allowed, others = os.sched_getaffinity(0), _tasks()
+    ready = Ready(gemm.linear_case("f32", 3, 8, 8), native_target(), batch=1)
+    with ready.running(2):
+        (other,) = _tasks() - others
+        mine, its = os.sched_getaffinity(0), os.sched_getaffinity(other)
+        assert len(mine) == len(its) == 1
+        assert mine != its
+    assert os.sched_getaffinity(0) == allowed
+    with ready.running(1):
+        assert os.sched_getaffinity(0) == allowed
 
 
 @pytest.mark.parametrize("dtype", [DType.F32, DType.U8, DType.I8])
@@ -154,8 +169,18 @@ def test_the_page_has_a_part_for_each_target(tmp_path: Path, monkeypatch: pytest
     assert [part["machine"]["target"] for part in found] == targets
     page = (tmp_path / "new" / "kernels.md").read_text()
     assert [line[3:] for line in page.splitlines() if line.startswith("## ")] == targets
-    assert page.count("### f32, 1 threads") == page.count("### int8, 2 threads") == len(targets)
-    assert page.count("| linear 7 x 64 x 32 |") == 4 * len(targets)
+    assert page.count("### Batch 1, 1 thread\n") == page.count("### Batch 1, 2 threads\n") == len(targets)
+    assert page.count("| op | f32, ms | of peak | int8, ms | of peak |") == 2 * len(targets)
+    row = found[0]["results"][0]
+    start = f"| linear 7 x 64 x 32 | {row['ms']:.3f} | {row['peak_fraction']:.0%} ({row['best_peak_fraction']:.0%}) |"
+    assert page.count("| linear 7 x 64 x 32 |") == 2 * len(targets)
+    assert any(line.startswith(start) and line.count("|") == 6 for line in page.splitlines())
+
+
+def test_a_page_says_where_medians_are_those_of_other_work() -> None:
+    steady, disturbed = {"ms": 1.0, "least_ms": 0.9}, {"ms": 2.0, "least_ms": 0.9}
+    assert shares.disturbed([steady]) == []
+    assert shares.disturbed([steady, disturbed])[0].startswith("**Disturbed:** 1 of 2 medians")
 
 
 def test_pages_have_products_and_attention() -> None:

@@ -30,5 +30,12 @@ def test_every_lowering_is_of_a_registered_op():
 
 @pytest.mark.parametrize("path", sorted(LOWER.glob("*.py")), ids=lambda path: path.stem)
 def test_files_of_lowerings_are_tested(path):
-    shared = {"__init__", "builder", "sharing", "normalize", "transpose"}  # by the tests of those that use them
+    shared = {
+        "__init__",
+        "builder",
+        "mixing",
+        "sharing",
+        "normalize",
+        "transpose",
+    }  # by the tests of those that use them
     assert path.stem in shared or (TESTS / f"test_{path.stem}.py").is_file()

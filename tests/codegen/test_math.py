@@ -256,6 +256,22 @@ def test_operations_are_as_many_as_stated(emit: Kernel, most: int) -> None:
     assert vector_operations(single_code(AVX512, emit).assembly()) <= most
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_coarse_functions_are_off_by_no_more_than_they_say(jit: Jit, target: CpuTarget, samples: Array) -> None:
+    x = np.concatenate([np.linspace(-126, 0, 1 << 18), -np.logspace(-6, 1, 1 << 10), [0.0]]).astype(np.float32)
+    powers = evaluate(jit, target, math.exp2_coarse, x)
+    assert np.abs(powers / np.exp2(x.astype(np.float64)) - 1).max() <= 3e-6
+    low = evaluate(jit, target, math.exp2_coarse, np.array([-126.5, -200, -3e38, -INF], np.float32))
+    assert np.all(np.abs(low / 2.0**-126 - 1) <= 3e-6)
+    x = samples[np.isfinite(samples) & (np.abs(samples) < 1e30)]
+    got = evaluate(jit, target, math.gelu_coarse, x)
+    exact = by_torch(lambda x: x * torch.special.ndtr(x))(x.astype(np.float64))
+    small = np.abs(x) < 100
+    assert np.abs(got - exact)[small].max() <= 3.4e-5
+    assert np.array_equal(got[x >= np.float32(4.492909)], x[x >= np.float32(4.492909)])
+    assert np.abs(got[x <= -4.6]).max() <= 3.4e-5
+
+
 Tree = Callable[[Emitter, Sequence[Vec]], object]
 
 
@@ -298,8 +314,10 @@ def test_coefficients_are_those_that_the_tool_derives(capsys: pytest.CaptureFixt
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     tool.main()
-    tables = dict(line.split("#")[0].split(" = ") for line in capsys.readouterr().out.splitlines())
+    lines = capsys.readouterr().out.replace("NORMAL_COARSE edge", "COARSE_EDGE").replace("NORMAL edge", "NORMAL_EDGE")
+    tables = dict(line.split("#")[0].split(" = ") for line in lines.splitlines())
     assert set(tables) >= {"EXP_TAIL", "LOG_TAIL", "ERF_LARGE", "NORMAL", "NORMAL_EDGE", "EXP2"}
+    assert set(tables) >= {"NORMAL_COARSE", "COARSE_EDGE", "EXP2_COARSE"}
     for name, text in tables.items():
         derived = np.array(text.strip("() \n").split(","), np.float64)
         # The linear solver's last bits differ between machines, and the smallest coefficients with them.

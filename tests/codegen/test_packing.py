@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from alula.codegen.packing import pack_weights, panels, plain_groups
-from alula.core.target import AVX2, AVX512
+from alula.core.dtype import DType
+from alula.core.errors import CodegenError
+from alula.core.target import AMX, AVX2, AVX512, AVX512_VNNI
 from alula.ir.graph import Graph
+from alula.ir.types import TensorType
 from alula.ops.conv import Conv2d
-from alula.ops.matmul import Linear
+from alula.ops.matmul import Linear, group_of
 from alula.ops.reference import run_reference
 from tests.codegen.harness import N, f32, random_array
 
@@ -31,6 +34,44 @@ def test_column_n_of_a_panel_is_row_n_of_the_weight(n):
         assert np.array_equal(packed[row // 16, :, row % 16], weight[row])
     assert not packed.transpose(0, 2, 1).reshape(-1, 7)[n:].any()
     assert np.array_equal(plain_groups(Linear(n, 16), packed)[0], weight)
+
+
+def narrow_layers(dtype):
+    """A linear layer and convolutions of odd channels and of groups, in words of several elements."""
+    graph = Graph("narrow", {"N": (1, 8)})
+    x = DType.U8 if dtype is DType.I8 else dtype
+    wide = dtype is DType.BF16
+
+    def layer(name, op, shape, *weight):
+        constant = graph.constant(random_array(TensorType(dtype, weight), 1, len(name)))
+        graph.output(name, graph.add(op, graph.input(name, TensorType(x, (N, *shape))), constant))
+
+    layer("linear", Linear(wide=wide), (3, 24), 20, 24)
+    layer("odd", Conv2d(wide=wide), (4, 5, 3), 10, 2, 3, 3)
+    layer("groups", Conv2d(groups=2, wide=wide), (4, 5, 16), 10, 2, 3, 8)
+    return graph
+
+
+@pytest.mark.parametrize("dtype", [DType.BF16, DType.I8], ids=str)
+def test_words_change_no_result_and_repack_to_the_same_bytes(dtype):
+    graph, direct, moved = (narrow_layers(dtype) for _ in range(3))
+    inputs = [random_array(value.type, 3, n) for n, value in enumerate(graph.inputs)]
+    wanted = [y.tobytes() for y in run_reference(graph, inputs)]
+    for target in (AVX512, AMX, AVX2, AVX512_VNNI, AVX2):
+        pack_weights(moved, target)
+        assert [y.tobytes() for y in run_reference(moved, inputs)] == wanted
+        assert {value.type.shape[-2:] for value in moved.constants()} == {(2 * target.lanes(), group_of(dtype))}
+    pack_weights(direct, AVX2)
+    assert str(moved) == str(direct)
+    for ours, exact in zip(moved.constants(), direct.constants(), strict=True):
+        assert ours.data.tobytes() == exact.data.tobytes()
+
+
+@pytest.mark.parametrize(("dtype", "k"), [(DType.BF16, 5), (DType.I8, 6)], ids=str)
+def test_rows_that_are_no_whole_words_are_refused(dtype, k):
+    wanted = rf"weight {dtype}\[3,{k}\]: expected an inner size that is a multiple of {group_of(dtype)}"
+    with pytest.raises(CodegenError, match=wanted):
+        panels(random_array(TensorType(dtype, (3, k)), 1), 16)
 
 
 def test_packing_changes_no_result_and_keeps_ties(target):

@@ -16,11 +16,12 @@ from alula.ops.matmul import Linear, Matmul
 from alula.ops.norm import LayerNorm
 from alula.ops.outlook import OutlookAttention
 from alula.ops.pool import AvgPool2d
+from alula.ops.quantize import Quantize, QuantizeRows
 from alula.ops.reduce import ReduceMean
 from alula.ops.shape import Concat, Pad, Transpose
 from alula.ops.softmax import Softmax
 from tests.codegen.conftest import undefined_symbols
-from tests.codegen.harness import N, f32, graph_of, joined, random_array, run
+from tests.codegen.harness import N, bf16, f32, graph_of, joined, random_array, run
 
 LIBC = {"aligned_alloc", "free", "getpid", "pthread_create", "pthread_join", "syscall"}
 MADE_OF_LOOPS = {"memcpy", "memmove", "memset"}
@@ -51,6 +52,41 @@ def of_everything(target):
 def test_nothing_is_taken_from_outside_but_threads_and_memory(target):
     needed = set(undefined_symbols(compile_graph(of_everything(target), target).object))
     assert LIBC <= needed <= LIBC | MADE_OF_LOOPS
+
+
+def of_narrow_types(target):
+    """Kernels of bytes and of bfloat16, with all that narrows and widens."""
+    u8, words = TensorType(DType.U8, (N, 9, 64)), TensorType(DType.BF16, (N, 9, 64))
+    narrow, weight = Cast(DType.BF16), random_array(TensorType(DType.I8, (33, 64)), 1)
+    pixels = Conv2d(pad=(1, 1, 1, 1), scale=(0.1,) * 3, shift=(-1.0,) * 3, wide=True)
+    vectors = [random_array(f32(20), 1) for _ in range(2)]
+    graph = joined(
+        graph_of(Linear(), u8, weight, chain=[Cast(DType.F32), Gelu(), Quantize(0.1, 3)]),
+        graph_of(Linear(wide=True), words, bf16(random_array(f32(33, 64), 1)), chain=[Gelu(), narrow]),
+        graph_of(pixels, TensorType(DType.U8, (N, 5, 6, 3)), bf16(random_array(f32(8, 3, 3, 3), 1))),
+        graph_of(Attention(2, 0.2, wide=True), *[words] * 3, chain=[narrow]),
+        graph_of(Attention(2, 0.2, wide=True, byte_values=True), *[words] * 3, chain=[Quantize(0.1, 3)]),
+        graph_of(LayerNorm(1e-5), f32(N, 3, 20), *vectors, chain=[narrow]),
+        graph_of(narrow, f32(N, 20)),
+        graph_of(Cast(DType.F32), TensorType(DType.BF16, (N, 20))),
+    )
+    rows = graph.input("rows", f32(N, 20))
+    for value in graph.add_node(QuantizeRows(), rows).outputs:
+        graph.output("q", value)
+    pack_weights(graph, target)
+    return graph
+
+
+def test_narrow_types_take_nothing_more(every_target):
+    """Casts of bfloat16 become library calls where LLVM is left to find them."""
+    needed = set(undefined_symbols(compile_graph(of_narrow_types(every_target), every_target).object))
+    assert needed <= LIBC | MADE_OF_LOOPS
+
+
+def test_narrow_types_are_compiled_to_the_same_bytes(every_target):
+    first, second = (compile_graph(of_narrow_types(every_target), every_target) for _ in range(2))
+    assert first == second
+    assert Program.from_parts(first.to_parts()) == first
 
 
 def test_the_same_graph_gives_the_same_bytes(target):

@@ -16,6 +16,7 @@ from alula.core.target import CpuTarget
 from alula.ir.graph import Graph
 from alula.ir.op import OPS
 from alula.ir.verifier import verify
+from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
 from alula.ops.elementwise import Cast, Pow
 from alula.ops.matmul import Linear
@@ -31,14 +32,22 @@ for _name, _op in sorted(OPS.items()):
 
 
 def graph_for(case: Case) -> Graph:
-    """The case in float32 where its op computes; weights are constants, N is known by an input of its own."""
+    """The case in float32 where its op computes with no narrow type; weights are constants, N an input of its own."""
     op, types = case
-    if op.name not in MOVERS:
+    if op.name not in MOVERS and not (is_narrow(case) and types[0].dtype in (DType.BF16, DType.F32, DType.U8)):
         types = tuple(type.cast(DType.F32) for type in types)
     weights = range(1, len(types)) if isinstance(op, Linear | Conv2d) else ()
     graph = graph_of(op, *(fill(t, {"N": BATCH}, n) if n in weights else t for n, t in enumerate(types)))
     graph.output("n", graph.input("n", f32(N)))
     return graph
+
+
+def is_narrow(case: Case) -> bool:
+    """True for products of bfloat16 with float32 sums, of bytes, and of what becomes such."""
+    op, types = case
+    if isinstance(op, Linear | Conv2d) and types[1].dtype is DType.I8:
+        return True
+    return isinstance(op, Linear | Conv2d | Attention) and (op.wide or getattr(op, "byte_values", False))
 
 
 def is_even(case: Case) -> bool:
@@ -92,6 +101,8 @@ def test_ops_give_what_their_references_give(family, target, compiled):
         what = cases[number // 2]
         assert ours.shape == exact.shape, what
         if ours.dtype == np.float32:
-            assert np.allclose(ours, exact, rtol=1e-4, atol=1e-4, equal_nan=True), what
+            rounded = isinstance(what[0], Attention | Conv2d) and is_narrow(what)
+            off = 0.05 if rounded else 1e-4
+            assert np.allclose(ours, exact, rtol=off, atol=off, equal_nan=True), what
         else:
             assert ours.tobytes() == exact.tobytes(), what

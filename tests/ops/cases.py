@@ -191,8 +191,8 @@ PRODUCTS = st.one_of(
 def linear(draw: Draw, op: type[Linear]) -> Case:
     k, n, panel = draw(dims), draw(st.integers(1, 7)), draw(st.integers(0, 4))
     x, w, total, wide = draw(PRODUCTS)
-    if panel and group_of(w) > 1:
-        k = group_of(w) * draw(st.integers(0, 3))
+    if w is DType.I8 or (panel and group_of(w) > 1):
+        k = group_of(w) * draw(st.integers(0, 3)) if panel else draw(fixed_dims)
     weight = (-(-n // panel), *packed_shape(k, panel, w)) if panel else (n, k)
     bias = types(total, (n,)) if draw(st.booleans()) else ()
     made = op(n if panel else 0, panel, wide)
@@ -234,6 +234,8 @@ def conv2d(draw: Draw, op: type[Conv2d]) -> Case:
         attributes |= {"scale": (0.5,) * c, "shift": (-1.0,) * c}
         taken = [DType.U8, dtype] + [DType.F32] * wide
         dtype = draw(st.sampled_from(taken))
+        if (dtype, w) == (DType.U8, DType.F16):
+            total = DType.F32
     if c > 0 and w is DType.I8 and draw(st.booleans()):
         attributes["border"] = tuple(draw(st.integers(0, 255)) for _ in range(c))
     x = TensorType(dtype, (draw(dims), *sizes_for(draw, {"kernel": kernel, **fit}), c))
@@ -271,8 +273,11 @@ def attention(draw: Draw, op: type[Attention]) -> Case:
     heads, d, e = draw(st.integers(1, 3)), draw(fixed_dims), draw(fixed_dims)
     b, n, m = draw(dims), draw(dims), draw(dims)
     shape = (b, n, heads * d), (b, m, heads * d), (b, m, heads * e)
-    wide = draw(st.booleans())
-    return op(heads, draw(moderate), wide), types(DType.BF16 if wide else draw(any_of(FLOATS)), *shape)
+    wide, byte_values = draw(st.booleans()), draw(st.booleans())
+    if byte_values:
+        m = draw(fixed_dims)
+        shape = (b, n, heads * d), (b, m, heads * d), (b, m, heads * e)
+    return op(heads, draw(moderate), wide, byte_values), types(DType.BF16 if wide else draw(any_of(FLOATS)), *shape)
 
 
 @of(OutlookAttention)

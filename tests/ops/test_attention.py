@@ -42,6 +42,30 @@ def test_wide_takes_bfloat16_and_gives_float32() -> None:
     np.testing.assert_allclose(got, wanted.transpose(1, 2).flatten(2).numpy(), rtol=1.2e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("wide", [False, True])
+def test_values_in_bytes(wide: bool) -> None:
+    """Each column in each batch element to 127ths of its largest value, weights nearly exact: one step off at most."""
+    arrays = [normal(2, n, columns) for n, columns in ((5, 12), (7, 12), (7, 9))]
+    arrays[2][..., 4] *= 1000
+    arrays[2][0, :, 5] = 0
+    q, k, v = map(to_bfloat16, arrays) if wide else arrays
+    (got,), (exact,) = (apply_op(Attention(3, 0.5, wide, byte), q, k, v) for byte in (True, False))
+    assert got.dtype == np.float32
+    step = np.abs(from_bfloat16(v) if wide else v).max(1, keepdims=True) / 127
+    assert np.abs(got - exact).max() > 0
+    assert np.all(np.abs(got - exact) <= 0.51 * step)
+    assert np.all(got[0, :, 5] == 0)
+    rounded = np.rint((from_bfloat16(v) if wide else v) / np.where(step > 0, step, 1)) * step
+    (mixed,) = apply_op(
+        Attention(3, 0.5), *(from_bfloat16(x) if wide else x for x in (q, k)), rounded.astype(np.float32)
+    )
+    assert np.all(np.abs(got - mixed) <= 0.02 * step)
+    (alone,) = apply_op(Attention(3, 0.5, wide, byte_values=True), q, k[:, :1], v[:, :1])
+    np.testing.assert_allclose(
+        alone, np.broadcast_to(from_bfloat16(v) if wide else v, (2, 7, 9))[:, :1].repeat(5, 1), rtol=1e-6
+    )
+
+
 def test_nothing_to_attend_to_gives_zeros() -> None:
     got = Attention(2, 1.0).reference(normal(1, 3, 4), normal(1, 0, 4), normal(1, 0, 6))
     assert np.array_equal(got, np.zeros((1, 3, 6)))

@@ -220,6 +220,7 @@ SCALED = {"scale": (1.0,) * 4, "shift": (1.0,) * 4}
         ({"wide": True}, ["bf16[N,9,8,4]", W], "expected bf16, got f32[6,3,3,4]"),
         ({"wide": True}, ["bf16[N,9,8,4]", "bf16[6,3,3,4]", "bf16[6]"], "expected f32, got bf16[6]"),
         ({}, ["u8[N,9,8,4]", "i8[6,3,3,4]", "f32[6]"], "expected i32, got f32[6]"),
+        ({}, ["u8[N,9,9,65536]", "i8[6,1,2,65536]"], "expected at most 65536 products of bytes in a sum, got 131072"),
         ({"border": (1,) * 4}, [X, W], "expected u8, got f32[N,9,8,4]"),
         ({"border": (1, 2)}, PIXELS, "expected a border of 0..255 for each channel and no scale, got (1, 2)"),
         (

@@ -50,6 +50,21 @@ def test_without_data_rows_and_convolutions_of_pixels_alone() -> None:
     assert convs == [DType.I32, DType.F32]
 
 
+def test_convolutions_are_padded_with_the_byte_that_stands_for_0() -> None:
+    def conv() -> Graph:
+        graph = Graph("test", {"N": (1, 64)})
+        x = graph.input("x", TensorType(DType.F32, (N, 4, 4, 8)))
+        graph.output("y", graph.add(Conv2d(pad=(1, 1, 1, 1)), x, graph.constant(normal(5, 3, 3, 8))))
+        return graph
+
+    x = np.random.default_rng(0).uniform(-3, 1, (4, 4, 4, 8)).astype(np.float32)
+    graph = lowered(conv(), [x])
+    quantize, product = graph.nodes[:2]
+    assert 185 < quantize.op.zero < 196
+    assert product.op.border == (quantize.op.zero,) * 8
+    assert error(graph, conv(), x) < 0.02
+
+
 def pixel_conv(scale: tuple[float, ...], shift: tuple[float, ...], bias: bool = True) -> Graph:
     graph = Graph("test", {"N": (1, 64)})
     x = graph.input("x", TensorType(DType.U8, (N, 9, 8, 3)))

@@ -3,9 +3,11 @@
 import ctypes
 import re
 
+from llvmlite import ir
+
 from alula.codegen.kernels.matrix import emit_configuration, emit_matrix_tile, emit_permission, emit_release
-from alula.codegen.kernels.tile import Stretches, emit_tile, tile_signature
-from alula.codegen.module import VOID, Code
+from alula.codegen.kernels.tile import Stretches, emit_tile
+from alula.codegen.module import I64, POINTER, VOID, Code
 from alula.codegen.vector import Emitter
 
 
@@ -39,17 +41,17 @@ def spills(loop):
 
 def call_tile(jit, target, tile, a, b, c, k, stretches=None, matrix=False):
     """Runs the tile on arrays; in tile registers where it is a `matrix` one."""
-    code = Code(target)
-    function = emit_matrix_tile(code, tile) if matrix else emit_tile(code, tile)
-    entry = code.function("run", VOID, tile_signature(tile), exported=True)
+    code, stretches = Code(target), stretches or Stretches()
+    function = emit_matrix_tile(code, tile, k, stretches) if matrix else emit_tile(code, tile)
+    entry = code.function("run", VOID, [POINTER] * 3, exported=True)
     e = Emitter(code, entry)
     if matrix:
         emit_permission(e)
         emit_configuration(e)
-    e.b.call(function, list(entry.args))
+    numbers = [] if matrix else [ir.Constant(I64, n) for n in (k, *stretches.arguments)]
+    e.b.call(function, [*entry.args, *numbers])
     if matrix:
         emit_release(e)
     e.end()
-    types = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 5
-    run = ctypes.CFUNCTYPE(None, *types)(jit(code, "run")["run"])
-    run(*(array.ctypes.data for array in (a, b, c)), k, *(stretches or Stretches()).arguments)
+    run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3)(jit(code, "run")["run"])
+    run(*(array.ctypes.data for array in (a, b, c)))

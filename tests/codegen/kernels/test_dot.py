@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8, dot_for, parts_of
+from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8, dot_for, dot_parts
 from alula.codegen.kernels.tile import Stretches, Tile
+from alula.codegen.module import VOID, Code
+from alula.codegen.vector import Emitter
 from alula.core.dtype import DType, from_bfloat16, to_bfloat16
 from alula.core.target import AMX, AVX2, AVX512, AVX512_BF16, AVX512_VNNI
 from tests.codegen.harness import HALF_ULP, guarded, guarded_copy
@@ -90,7 +92,25 @@ def test_bfloat16_without_an_instruction_is_one_chain_in_the_order_of_k(jit):
 def test_weights_choose_the_product_and_targets_the_passes():
     chosen = {dtype: dot_for(dtype) for dtype in (DType.F32, DType.F16, DType.BF16, DType.I8)}
     assert chosen == {DType.F32: DOT_F32, DType.F16: DOT_F32, DType.BF16: DOT_BF16, DType.I8: DOT_INT8}
-    passes = {t.name: [parts_of(t, dot) for dot in (DOT_F32, DOT_BF16, DOT_INT8)] for t in (AVX2, AVX512, AVX512_VNNI)}
-    assert passes == {"avx2": [1, 2, 2], "avx512": [1, 2, 2], "avx512-vnni": [1, 2, 1]}
-    for target in (AVX512_BF16, AMX):
-        assert [parts_of(target, dot) for dot in (DOT_F32, DOT_BF16, DOT_INT8)] == [1, 1, 1]
+    passes = {}
+    for target in (AVX2, AVX512, AVX512_VNNI, AVX512_BF16, AMX):
+        code = Code(target)
+        e = Emitter(code, code.function("run", VOID, []))
+        passes[target.name] = [len(dot_parts(e, dot)) for dot in (DOT_F32, DOT_BF16, DOT_INT8)]
+    assert passes == {
+        "avx2": [1, 2, 2],
+        "avx512": [1, 2, 2],
+        "avx512-vnni": [1, 2, 1],
+        "avx512-bf16": [1, 1, 1],
+        "amx": [1, 2, 1],  # whose vdpbf16ps is slower than two multiply-adds
+    }
+
+
+@pytest.mark.isa("avx512")
+def test_rows_in_runs(jit):
+    """Runs of two rows, a jump apart: as the last columns of a line and the first of the next."""
+    a, b = RANDOM.integers(0, 256, (300, 4), np.uint8), RANDOM.integers(-128, 128, (6, 16, 4), np.int8)
+    c = guarded(4 * 5 * 16).view(np.int32).reshape(5, 16)
+    call_tile(jit, AVX512, Tile(DOT_INT8, 5, 1, 7, 16, 16, 2, run=2, jump=100), guarded_copy(a), b, c, 6)
+    rows = np.stack([a[start : start + 6].reshape(-1) for start in (0, 7, 100, 107, 200)])
+    assert np.array_equal(c, rows.astype(np.int64) @ b.transpose(0, 2, 1).reshape(24, 16).astype(np.int64))

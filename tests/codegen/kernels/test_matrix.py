@@ -21,7 +21,8 @@ DOTS = [pytest.param(dot, name, id=dot.name) for dot, name in ((DOT_BF16, "tdpbf
 @pytest.mark.parametrize("rows", [16, 32])
 @pytest.mark.parametrize(("dot", "name"), DOTS)
 def test_the_loop_loads_each_operand_once_and_multiplies_all_pairs(dot, name, rows, vectors):
-    loop = hot_loop(AMX, lambda code: emit_matrix_tile(code, Tile(dot, rows, vectors, 512, 32, 32, 2)))
+    tile = Tile(dot, rows, vectors, 512, 32, 32, 2)
+    loop = hot_loop(AMX, lambda code: emit_matrix_tile(code, tile, 64, Stretches()))
     downs = rows // TILE_ROWS
     assert (count(loop, name), count(loop, "tileload")) == (downs * vectors, downs + vectors)
     assert (spills(loop), count(loop, "tilestore", "tilezero", "call", "v")) == (0, 0)

