@@ -26,6 +26,9 @@ from alula.ops.elementwise import Add
 from alula.ops.matmul import Linear
 
 
+BLOCK_ROWS = 98  # seven tiles of vectors, three of matrix registers
+
+
 @dataclass(frozen=True, slots=True)
 class Panels:
     """How the columns of a product are cut into panels of packed weights, and what is done with each sum.
@@ -107,9 +110,13 @@ def epilogue(state: Lowering, group: Group, bias: Sequence[Value]) -> Builder:
 
 
 def row_block(tiling: Tiling, target: CpuTarget, k: int) -> int:
-    """Rows of a that, k elements each, leave half of the second-level cache to the panels; a multiple of the tile."""
+    """Rows of a that one panel after the other is done with; a multiple of the tile.
+
+    A thread's share of the chunks is mostly whole blocks, so that what it makes of its rows it finds in its own cache
+    for the next step.  They leave half of the second-level cache to the panels.
+    """
     rows, row_bytes = tiling.rows, tiling.dot.a.bytes * max(k, 1)
-    return max(1, target.l2_bytes // 2 // row_bytes // rows) * rows
+    return max(1, min(target.l2_bytes // 2 // row_bytes, BLOCK_ROWS) // rows) * rows
 
 
 def blocks(rows: Int, block: int) -> Int:
