@@ -8,10 +8,10 @@ WORKERS ?= 2
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 python3,\
     $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 
-.PHONY: help run test dev lint fuzz bench clean
+.PHONY: help run test dev lint fuzz bench conformance clean
 
 help: ## these lines
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/installed-run ## the demonstration; CHECKPOINT=FILE and IMAGENET=FOLDER for the published model
 	$(BIN)/python examples/demo.py $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)') $(if $(IMAGENET),--imagenet '$(IMAGENET)')
@@ -32,6 +32,9 @@ fuzz: $(VENV)/installed-test ## the exhaustive and the long random tests
 
 bench: $(VENV)/installed-dev ## measure against other engines; BENCH='...' for its options
 	$(BIN)/python -m bench $(BENCH)
+
+conformance: $(VENV)/installed-test ## ONNX's node tests through the compiled path, and docs/conformance.md
+	$(BIN)/python -m bench.conformance --output docs/conformance.md
 
 clean: ## remove what was built, keep the environment
 	rm -rf build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -297,7 +297,10 @@ WRONG = [
     ("export volo_d7 -o new", "error: model: expected one of volo_d1, "),
     ("export volo_digits -o nowhere/new", "error: writing nowhere/new: expected an existing folder"),
     ("build other.pth -o new", "error: model other.pth: expected an exported program (.pt2), got a checkpoint"),
-    ("build picture.png -o new", "error: model picture.png: expected an exported program (.pt2), got another kind"),
+    (
+        "build picture.png -o new",
+        "error: model picture.png: expected an exported program (.pt2) or an ONNX model (.onnx), got another kind",
+    ),
     ("build PT2 -o empty", "error: writing empty: expected a file, got a folder"),
     ("build PT2 -o new --target mips", "error: target: expected one of avx2, "),
     ("build PT2 -o new --precision int3", "error: precision: expected one of force_float32, "),

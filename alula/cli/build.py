@@ -30,15 +30,21 @@ if TYPE_CHECKING:
     from alula.ir.graph import Graph
     from alula.vision.folder import Picture
 
-HELP = "build an offline model file from an exported PyTorch program"
+HELP = "build an offline model file from an exported PyTorch program or an ONNX model"
 CALIBRATION_NUM, EVAL_NUM = 64, 256
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_MAGIC = b"\x80"
+ONNX = ".onnx"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("model", type=Path, metavar="MODEL.pt2", help="exported program, as `alula export` writes it")
+    parser.add_argument(
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="exported program, as `alula export` writes it (.pt2), or ONNX (.onnx)",
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="M.alula", help="model file to write")
     parser.add_argument(
         "--precision", default=REFERENCE, metavar="P", help=f"{', '.join(PRECISIONS)} or {ALL} (default: {REFERENCE})"
@@ -88,12 +94,15 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_writable(arguments.output)
     check_writable(arguments.json)
-    check_exported(arguments.model)
+    onnx = arguments.model.suffix.lower() == ONNX
+    if not onnx:
+        check_exported(arguments.model)
     config = _config(arguments)
     calibrating, comparing = _pictures(arguments)
     began = perf_counter()
     with stage(f"importing {arguments.model.name}"):
-        graph = alula.from_torch(arguments.model, dim_range=arguments.dim_range and tuple(arguments.dim_range))
+        read = alula.from_onnx if onnx else alula.from_torch
+        graph = read(arguments.model, dim_range=arguments.dim_range and tuple(arguments.dim_range))
     config = replace(config, preprocess=contract(arguments.preprocess, arguments.model, graph))
     calibration = _calibration(config, calibrating, comparing)
     if arguments.precision == ALL:
@@ -196,8 +205,8 @@ def check_exported(path: Path) -> None:
         raise UsageError(f"model {path}: expected an exported program (.pt2), got a zip file without one")
     if head[:1] == PICKLE_MAGIC:
         raise _checkpoint(path)
-    found = {".onnx": "an ONNX model", ".alula": "a built model file"}.get(path.suffix.lower(), "another kind of file")
-    raise UsageError(f"model {path}: expected an exported program (.pt2), got {found}")
+    found = "a built model file" if path.suffix.lower() == ".alula" else "another kind of file"
+    raise UsageError(f"model {path}: expected an exported program (.pt2) or an ONNX model (.onnx), got {found}")
 
 
 def _checkpoint(path: Path) -> UsageError:

@@ -22,7 +22,7 @@ PEAKS = {"f32": "GFLOP/s", "bf16": "GFLOP/s", "int8": "GOP/s"}
 EXTRAS = {
     "torch": ("torch",),
     "onnx": ("onnx", "onnxscript"),
-    "bench": ("onnxruntime", "openvino"),
+    "bench": ("onnxruntime", "openvino", "nncf", "transformers"),
     "demo": ("sklearn",),
     "report": ("matplotlib",),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from alula.codegen.kernels.native import is_native
 from alula.core.dtype import DType
 from alula.core.errors import CodegenError
 from alula.ir.graph import Graph, Node
@@ -11,12 +12,16 @@ from alula.ir.op import Op
 from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
 from alula.ops.elementwise import Cast, Normalize
+from alula.ops.gather import Gather
+from alula.ops.logic import And, Equal, IsNan, Less, LessOrEqual, Not, Or, Where, Xor
 from alula.ops.matmul import Linear
-from alula.ops.quantize import Quantize, QuantizeRows
+from alula.ops.pool import MaxPool2d
+from alula.ops.quantize import Dequantize, Quantize, QuantizeRows
 from alula.ops.shape import Concat, Expand, Pad, Reshape, Slice, Transpose
 from alula.ops.unfold import Unfold
 
-MOVERS: tuple[type[Op], ...] = (Reshape, Transpose, Slice, Expand, Concat, Pad, Unfold)
+TRUTHS: tuple[type[Op], ...] = (Equal, Less, LessOrEqual, And, Or, Xor, Not, IsNan, Where)  # they take or give bool
+MOVERS: tuple[type[Op], ...] = (Reshape, Transpose, Slice, Expand, Concat, Pad, Unfold, Gather)
 PRODUCTS: tuple[type[Op], ...] = (Conv2d, Linear, Attention)
 CASTS = (DType.F32, DType.BF16, DType.U8, DType.I8, DType.I32, DType.BOOL)  # to float32 and from it
 SERVED = {  # dtypes of (x, other operands' first, result) that kernels of products have
@@ -35,7 +40,11 @@ SCALED = (
 def check_dtypes(graph: Graph) -> None:
     """Raises CodegenError naming the first node that would have to compute with an element type no kernel has."""
     for node in graph.nodes:
-        if isinstance(node.op, MOVERS):
+        if isinstance(node.op, MOVERS) or is_native(node):
+            continue
+        if isinstance(node.op, TRUTHS):
+            for value in node.inputs:
+                _check(node, value.type.dtype, (DType.F32, DType.BOOL))
             continue
         if isinstance(node.op, Cast):
             _check_cast(node, node.op)
@@ -43,8 +52,11 @@ def check_dtypes(graph: Graph) -> None:
         if isinstance(node.op, PRODUCTS):
             _check_product(node)
             continue
-        if isinstance(node.op, Quantize | QuantizeRows):
-            continue  # the op itself takes float32 alone
+        if isinstance(node.op, Quantize | QuantizeRows | Dequantize):
+            continue  # the op itself takes one dtype alone
+        if isinstance(node.op, MaxPool2d):
+            _check(node, node.inputs[0].type.dtype, (DType.F32, DType.BF16, DType.U8))
+            continue
         first, *others = (value.type for value in (*node.inputs, *node.outputs))
         _check(node, first.dtype, (DType.F32, DType.U8) if isinstance(node.op, Normalize) else (DType.F32,))
         for type in others:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from alula.codegen.kernels.elementwise import is_elementwise
+from alula.codegen.kernels.elementwise import is_elementwise, is_widening
+from alula.codegen.kernels.native import is_native
 from alula.core.dtype import DType
 from alula.ir.graph import Graph, Node, Value
 from alula.ir.op import Op
@@ -42,7 +43,10 @@ class Group:
 
 
 def group_nodes(graph: Graph) -> list[Group]:
-    """The graph's kernels in an order in which they can run.  Views (reshape, slice...) are in none of them."""
+    """The graph's kernels in an order in which they can run.
+
+    Views (reshape, slice...) are in none of them, nor are widenings of what is stored narrow: readers do them.
+    """
     groups: list[Group] = []
     made: dict[Value, int] = {}  # the group a value comes from; -1 for inputs and constants
 
@@ -51,7 +55,7 @@ def group_nodes(graph: Graph) -> list[Group]:
 
     for node in graph.nodes:
         latest = max((when(value) for value in node.inputs), default=-1)
-        if isinstance(node.op, VIEWS):
+        if isinstance(node.op, VIEWS) or is_lazy(graph, node):
             made.update(dict.fromkeys(node.outputs, latest))
             continue
         if latest >= 0 and _continues(graph, groups[latest], node):
@@ -63,9 +67,22 @@ def group_nodes(graph: Graph) -> list[Group]:
     return groups
 
 
+def is_lazy(graph: Graph, node: Node) -> bool:
+    """True for a widening that is done where it is read: it takes stored bytes or bfloat16, and expressions alone."""
+    narrow = node.inputs[0].type.dtype if node.inputs else DType.F32
+    return (
+        is_widening(node.op)
+        and narrow in (DType.U8, DType.BF16)
+        and all(is_elementwise(user.op) and not is_native(user) for user in node.output.uses)
+        and not any(node.output is output for _, output in graph.outputs)
+    )
+
+
 def _continues(graph: Graph, group: Group, node: Node) -> bool:
     """True where `node` can run in the group's epilogue: all else it needs exists before the group runs."""
     anchor, value = group.anchor.op, group.output
+    if is_native(node) or is_native(group.anchor):
+        return False
     if isinstance(anchor, NARROWING_ANCHORS):
         if not isinstance(node.op, NARROWING) and not (isinstance(anchor, LayerNorm) and _by_rows(group, node)):
             return False
@@ -90,6 +107,6 @@ def _by_rows(group: Group, node: Node) -> bool:
 def _depends(value: Value, group: Group) -> bool:
     """True where `value` is made by the group, directly or through views."""
     node = value.producer
-    while node is not None and node not in group.nodes and isinstance(node.op, VIEWS):
+    while node is not None and node not in group.nodes and (isinstance(node.op, VIEWS) or is_widening(node.op)):
         node = node.inputs[0].producer
     return node is not None and node in group.nodes

@@ -142,19 +142,15 @@ class Lowering:
         if identity not in self.kernels:
             label = f"{name}_{sum(1 for other in self.kernels if other[0] == name)}"
             symbols = sorted(self.graph.symbols)
-            types: list[ir.Type] = [
-                *[POINTER] * len(operands),
-                *[I64] * len(symbols),
-                I64,
-                POINTER,
-                *[F32] * parameters,
-            ]
+            integers = [I64] * (len(symbols) + 2)
+            types: list[ir.Type] = [*[POINTER] * len(operands), *integers, POINTER, *[F32] * parameters]
             function = self.code.function(label, VOID, types)
             e = Emitter(self.code, function)
             arguments = list(function.args)
             pointers = [Ptr(e, a, v.dtype) for a, v in zip(arguments, operands, strict=False)]
             e.sizes = {s: Int(e, a) for s, a in zip(symbols, arguments[len(operands) :], strict=False)}
-            number, scratch, *numbers = arguments[len(operands) + len(symbols) :]
+            threads, number, scratch, *numbers = arguments[len(operands) + len(symbols) :]
+            e.threads = Int(e, threads)
             e.parameters = [e.spread(value) for value in numbers]
             body(Chunk(e, pointers, Int(e, number), Ptr(e, scratch)))
             e.end()

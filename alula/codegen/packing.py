@@ -6,63 +6,94 @@ from dataclasses import replace
 
 import numpy as np
 
+from alula.codegen.kernels.matrix import TILE_WORDS
 from alula.codegen.kernels.tile import panel_width
 from alula.core.dtype import Array, DType
 from alula.core.errors import CodegenError
 from alula.core.target import CpuTarget
-from alula.ir.graph import Graph, Node, Value
-from alula.ir.types import fixed
+from alula.ir.graph import Graph, Value
 from alula.ir.verifier import verify
 from alula.ops.conv import Conv2d, whole_groups
 from alula.ops.matmul import Linear, group_of, unpacked
 
+MOST_FILLED = 2.5  # times the columns of a kernel: matrix tiles are four times as fast as vectors
+
 
 def pack_weights(graph: Graph, target: CpuTarget) -> None:
-    """Every linear and conv2d gets its weight in panels of the target's width; those packed otherwise are repacked.
+    """Every linear and conv2d gets its weight in the layout of the target; those packed otherwise are repacked.
 
     Raises CodegenError for a weight that is not constant.
     """
     packed: dict[tuple[Value, int], Value] = {}  # tied weights stay tied
     for node in list(graph.nodes):
-        if isinstance(node.op, Linear | Conv2d) and node.op.panel != panel_width(target):
-            _pack(graph, node, panel_width(target), packed)
+        if not isinstance(node.op, Linear | Conv2d):
+            continue
+        x, weight, *bias = node.inputs
+        if weight.data is None:
+            where = f"{node.op.name} {node.origin}"
+            raise CodegenError(f"{where}: expected a constant weight, got one computed at run time")
+        op, plain = plain_form(node.op, weight.data)
+        if isinstance(op, Conv2d):
+            op, plain = filled_up(op, plain, target)
+        new = packed_form(op, plain, panel_width(target))
+        if new == node.op:
+            continue
+        key = (weight, op.groups if isinstance(op, Conv2d) else 1)
+        if key not in packed:
+            packed[key] = graph.constant(packed_weight(op, plain, new.panel), weight.name)
+        with graph.before(node):
+            output = graph.add(new, x, packed[key], *bias)
+        graph.replace(node.output, output)
+        graph.remove(node)
     verify(graph)
 
 
-def _pack(graph: Graph, node: Node, panel: int, packed: dict[tuple[Value, int], Value]) -> None:
-    x, weight, *bias = node.inputs
-    if weight.data is None:
-        raise CodegenError(f"{node.op.name} {node.origin}: expected a constant weight, got one computed at run time")
-    op = node.op
-    assert isinstance(op, Linear | Conv2d)
-    groups = op.groups if isinstance(op, Conv2d) else 1
-    key = (weight, groups)
-    if key not in packed:
-        arrays = [panels(part, panel) for part in plain_groups(op, weight.data)]
-        packed[key] = graph.constant(np.stack(arrays) if isinstance(op, Conv2d) else arrays[0], weight.name)
-    if isinstance(op, Conv2d):
-        kernel = op.kernel if op.panel else (weight.data.shape[1], weight.data.shape[2])
-        features = op.features or weight.data.shape[0]
-        new: Conv2d | Linear = replace(op, features=features, kernel=kernel, panel=panel)
-    else:
-        new = replace(op, features=op.features or fixed(weight.type.shape[0], "feature count"), panel=panel)
-    with graph.before(node):
-        output = graph.add(new, x, packed[key], *bias)
-    graph.replace(node.output, output)
-    graph.remove(node)
-
-
-def plain_groups(op: Linear | Conv2d, weight: Array) -> list[Array]:
-    """The weight of each group as [features, k], channels in whole groups of the packed layout."""
+def plain_form(op: Linear | Conv2d, weight: Array) -> tuple[Linear | Conv2d, Array]:
+    """The op and its weight as they were before they were packed, but for channels up to whole groups."""
+    if not op.panel:
+        return op, weight
     if isinstance(op, Linear):
-        return [unpacked(weight, op.features) if op.panel else weight]
-    if op.panel:
-        return [unpacked(group, op.features // op.groups) for group in weight]
-    features, kh, kw, c = weight.shape
-    rows, whole = features // op.groups, whole_groups(c, DType.of(weight))
-    wide = np.zeros((features, kh, kw, whole), weight.dtype)
-    wide[..., :c] = weight
-    return [wide[g * rows : (g + 1) * rows].reshape(rows, -1) for g in range(op.groups)]
+        return replace(op, features=0, panel=0), unpacked(weight, op.features)
+    rows = np.concatenate([unpacked(group, op.features // op.groups) for group in weight])
+    columns, (top, left, bottom, right) = op.kernel[1] - op.spare, op.pad
+    plain = rows.reshape(op.features, *op.kernel, -1)[:, :, :columns]
+    pad = (top, left, bottom, right - op.spare)
+    return replace(op, features=0, kernel=(0, 0), panel=0, spare=0, pad=pad), plain
+
+
+def filled_up(op: Conv2d, weight: Array, target: CpuTarget) -> tuple[Conv2d, Array]:
+    """The same convolution whose kernel has columns of zeros to its right, so that its rows are whole matrix tiles.
+
+    As it is where they are already, and where vectors are as good.
+    """
+    dtype = DType.of(weight)
+    if not target.matrix or op.groups > 1 or op.dilation[1] > 1 or group_of(dtype) == 1:
+        return op, weight
+    columns, words = weight.shape[2], whole_groups(weight.shape[3], dtype) // group_of(dtype)
+    more = next(n for n in range(TILE_WORDS) if (columns + n) * words % TILE_WORDS == 0)
+    if columns + more > MOST_FILLED * columns:
+        return op, weight
+    top, left, bottom, right = op.pad
+    wide = np.pad(weight, ((0, 0), (0, 0), (0, more), (0, 0)))
+    return replace(op, pad=(top, left, bottom, right + more), spare=more), wide
+
+
+def packed_form(op: Linear | Conv2d, plain: Array, panel: int) -> Linear | Conv2d:
+    """The op for the weight in panels."""
+    if isinstance(op, Linear):
+        return replace(op, features=plain.shape[0], panel=panel)
+    return replace(op, features=plain.shape[0], kernel=(plain.shape[1], plain.shape[2]), panel=panel)
+
+
+def packed_weight(op: Linear | Conv2d, plain: Array, panel: int) -> Array:
+    """The weight in panels; of a convolution, those of each group."""
+    if isinstance(op, Linear):
+        return panels(plain, panel)
+    features, kh, kw, c = plain.shape
+    rows, whole = features // op.groups, whole_groups(c, DType.of(plain))
+    wide = np.zeros((features, kh, kw, whole), plain.dtype)
+    wide[..., :c] = plain
+    return np.stack([panels(wide[g * rows : (g + 1) * rows].reshape(rows, -1), panel) for g in range(op.groups)])
 
 
 def panels(weight: Array, panel: int) -> Array:

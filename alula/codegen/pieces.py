@@ -6,6 +6,7 @@ from alula.core.dims import Expr, dim_symbols
 from alula.core.target import CpuTarget
 from alula.ir.graph import Graph, Node
 from alula.ir.types import TensorType
+from alula.ops.gather import Gather
 from alula.ops.reduce import ReduceMax, ReduceMean, ReduceMin, ReduceSum
 from alula.ops.shape import Concat, Pad, Slice, Transpose
 from alula.ops.softmax import Softmax
@@ -45,6 +46,8 @@ def _along_batch(node: Node) -> bool:
             return 0 in axes
         case Softmax(axis=axis) | Concat(axis=axis) | Slice(axis=axis):
             return axis == 0
+        case Gather(axis=0):
+            return bool(node.inputs[0].type.symbols())
         case Transpose(perm=perm):
             return perm[0] != 0
         case Pad(before=before, after=after):

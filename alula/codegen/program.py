@@ -25,7 +25,7 @@ from alula.core.target import CpuTarget
 from alula.ir.graph import Graph
 
 # The caller's program structure and the frame of one run: pointers; in the frame also its arrays and sizes.
-CONSTANTS, ARENA, SCRATCH, POOL, STAMPS, INPUTS, OUTPUTS, SIZES = range(8)
+CONSTANTS, ARENA, SCRATCH, POOL, STAMPS, INPUTS, OUTPUTS, THREADS, SIZES = range(9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,9 @@ def emit_program(state: Lowering, offsets: Mapping[Buffer, int], piece: int) -> 
     spmd = declare_spmd(code)
     e = Emitter(code, spmd.program)
     frame, thread, threads = spmd.program.args
-    e.sizes = _sizes(e, graph, frame)
+    e.sizes, e.threads = _sizes(e, graph, frame), Int(e, threads)
+    if state.steps:  # without one no thread waits for another, and the frame may be gone
+        e.b.store(threads, _slot(e, frame, THREADS))  # the same number by every thread, for its own steps
     if code.uses_matrix:
         emit_configuration(e)
     stamp = _stamper(e, frame, thread, len(state.steps))
@@ -191,7 +193,8 @@ def _emit_thunk(state: Lowering, number: int, step: Step, offsets: Mapping[Buffe
     room = e.b.gep(_field(e, frame, SCRATCH), [(Int(e, thread) * state.scratch_bytes).value], source_etype=I8)
     sizes = [e.sizes[symbol].value for symbol in sorted(state.graph.symbols)]
     numbers = [ir.Constant(F32, float(np.float32(number))) for number in step.parameters]
-    e.b.call(state.code.made(step.kernel), [*addresses, *sizes, chunk, room, *numbers])
+    threads = e.b.load(_slot(e, frame, THREADS), typ=I64)
+    e.b.call(state.code.made(step.kernel), [*addresses, *sizes, threads, chunk, room, *numbers])
     e.end()
     return function
 

@@ -156,13 +156,17 @@ Index = Int | Whole
 
 
 class Emitter:
-    """Writes one function of `code`.  `sizes` are the symbolic sizes at run time, `parameters` a step's numbers."""
+    """Writes one function of `code`.
+
+    `sizes` are the symbolic sizes at run time, `threads` how many run the program, `parameters` a step's numbers.
+    """
 
     def __init__(self, code: Code, function: ir.Function, sizes: Mapping[str, Int] | None = None) -> None:
         self.code = code
         self.function = function
         self.b = ir.IRBuilder(function.append_basic_block("entry"))
         self.sizes = dict(sizes or {})
+        self.threads = self.int(1)
         self.parameters: list[Vec] = []
 
     @property

@@ -28,7 +28,8 @@ class Conv2d(Op):
     dtype of the weight or f32, before it is padded.  `border`[c] is what u8 is padded with where that is not 0.
     With panel > 0 the weight is packed, w[groups,ceil((o/groups)/panel),kh*kw*C/g,panel,g], without the last axis where
     g = `group_of` its dtype is 1; C is c/groups up to the next multiple of g, the weights of the channels beyond are
-    zero; features = o and kernel = (kh, kw) are given.  Raises ShapeError for what does not fit.
+    zero; features = o and kernel = (kh, kw) are given.  The last `spare` columns of a packed kernel are zeros that only
+    fill its rows up: they are no work.  Raises ShapeError for what does not fit.
     """
 
     name: ClassVar[str] = "conv2d"
@@ -43,6 +44,7 @@ class Conv2d(Op):
     panel: int = 0
     wide: bool = False
     border: tuple[int, ...] = ()
+    spare: int = 0
 
     def infer(self, x: TensorType, w: TensorType, bias: TensorType | None = None) -> TensorType:
         n, h, width, _ = x.dims("NHWC")
@@ -75,6 +77,8 @@ class Conv2d(Op):
     def _weight(self, w: TensorType, c: int) -> tuple[int, Pair]:
         """Features and kernel, once the weight's shape is what they and `c` channels a group ask for."""
         check_panel(self.features, self.panel)
+        if not 0 <= self.spare <= (self.kernel[1] - 1 if self.panel else 0):
+            raise ShapeError(f"expected fewer spare columns than the packed kernel {self.kernel} has, got {self.spare}")
         if self.panel:
             (kh, kw), panels = self.kernel, -(-(self.features // self.groups) // self.panel)
             k = kh * kw * whole_groups(c, w.dtype)
@@ -114,7 +118,7 @@ class Conv2d(Op):
     def macs(self, types: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         x, w = types[0].shape, types[1].shape
         kernel = self.kernel if self.panel else w[1:3]
-        return outputs[0].elements * kernel[0] * kernel[1] * (x[3] // self.groups)
+        return outputs[0].elements * kernel[0] * (kernel[1] - self.spare) * (x[3] // self.groups)
 
 
 def whole_groups(channels: int, dtype: DType) -> int:

@@ -33,8 +33,7 @@ class Quantize(Op):
 
     def infer(self, x: TensorType) -> TensorType:
         check_dtype(x, (DType.F32,))
-        if not 2.0**-120 <= self.scale <= 2.0**120 or not 0 <= self.zero <= LARGEST_BYTE:
-            raise ShapeError(f"expected a scale of 2**-120..2**120 and a zero of 0..255, got {self.scale}, {self.zero}")
+        check_levels(self.scale, self.zero)
         return x.cast(DType.U8)
 
     @property
@@ -46,6 +45,27 @@ class Quantize(Op):
         with np.errstate(all="ignore"):
             levels = np.rint(x.astype(np.float64) * self.factor + self.zero)
             return np.where(np.isnan(levels), 0, np.clip(levels, 0, LARGEST_BYTE)).astype(np.uint8)
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class Dequantize(Op):
+    """(x - zero) * scale: what the bytes of `Quantize` with the same attributes stand for.  x u8 -> f32.
+
+    Computed in float64 and rounded.  Source: ONNX DequantizeLinear-13.
+    """
+
+    name: ClassVar[str] = "dequantize"
+    scale: float
+    zero: int
+
+    def infer(self, x: TensorType) -> TensorType:
+        check_dtype(x, (DType.U8,))
+        check_levels(self.scale, self.zero)
+        return x.cast(DType.F32)
+
+    def reference(self, x: Array) -> Array:
+        return ((x.astype(np.float64) - self.zero) * float(np.float32(self.scale))).astype(np.float32)
 
 
 @register
@@ -71,3 +91,9 @@ class QuantizeRows(Op):
             levels = np.rint(x.astype(np.float64) * factor + MIDDLE)
             q = np.where(np.isnan(levels), 0, np.clip(levels, 0, LARGEST_BYTE)).astype(np.uint8)
             return q, (largest * np.float32(1 / STEPS)).astype(np.float32)
+
+
+def check_levels(scale: float, zero: int) -> None:
+    """A scale with a finite reciprocal, and a byte for 0."""
+    if not 2.0**-120 <= scale <= 2.0**120 or not 0 <= zero <= LARGEST_BYTE:
+        raise ShapeError(f"expected a scale of 2**-120..2**120 and a zero of 0..255, got {scale}, {zero}")

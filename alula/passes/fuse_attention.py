@@ -9,11 +9,14 @@ from typing import ClassVar
 from alula.core.dims import Dim, product, quotient
 from alula.ir.graph import Graph, Node, Value
 from alula.ops.attention import Attention
+from alula.ops.logic import IsNan, Where
 from alula.ops.matmul import Matmul
 from alula.ops.softmax import Softmax
-from alula.passes.match import behind, made_by
+from alula.passes.match import behind, made_by, scalar
 from alula.passes.rewrite import RewritePass
 from alula.passes.views import View, apply_view
+
+WITH_GUARD = 2  # uses of weights that are tested for NaN
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,9 @@ def _scores(graph: Graph, node: Node) -> tuple[Node, float] | None:
     """Of matmul(softmax(s * matmul(q, k)), v): the inner matmul and s; None where it is something else."""
     left, right = node.inputs
     weights, outer, _ = behind(left)
+    weights = _without_guard(weights)
     softmax = made_by(weights, Softmax)
-    if softmax is None or softmax.op != Softmax(weights.type.rank - 1) or graph.sole_use(weights) is None:
+    if softmax is None or softmax.op != Softmax(weights.type.rank - 1) or not _dies(graph, weights, behind(left)[0]):
         return None
     scores, inner, scale = behind(softmax.inputs[0], scales=True)
     dots = made_by(scores, Matmul)
@@ -62,6 +66,22 @@ def _scores(graph: Graph, node: Node) -> tuple[Node, float] | None:
     alike = scores.type.shape[-2:] == left.type.shape[-2:] and right.type.shape[:-2] == left.type.shape[:-2]
     same_batch = all(value.type.shape[:-2] == scores.type.shape[:-2] for value in dots.inputs)
     return (dots, scale) if alike and same_batch else None
+
+
+def _dies(graph: Graph, weights: Value, guarded: Value) -> bool:
+    """True where nothing else takes the weights; their guard does so twice."""
+    if weights is guarded:
+        return graph.sole_use(weights) is not None
+    return graph.sole_use(guarded) is not None and len(weights.uses) == WITH_GUARD
+
+
+def _without_guard(value: Value) -> Value:
+    """s of where(isnan(s), 0, s), which exporters write for rows of masks alone: there is no mask here."""
+    node = made_by(value, Where)
+    if node is None or scalar(node.inputs[1]) != 0:
+        return value
+    test, guarded = made_by(node.inputs[0], IsNan), node.inputs[2]
+    return guarded if test is not None and test.inputs[0] is guarded and guarded.type == value.type else value
 
 
 def _keeps_rows(view: View) -> bool:

@@ -16,6 +16,7 @@ from alula.passes.fuse_gelu import FuseGelu
 from alula.passes.fuse_layer_norm import FuseLayerNorm
 from alula.passes.fuse_linear import FuseLinear
 from alula.passes.fuse_outlook_attention import FuseOutlookAttention
+from alula.passes.fuse_unfold import FuseUnfold
 from alula.passes.hoist_slices import HoistSlices
 from alula.passes.merge_projections import MergeProjections
 from alula.passes.remove_dead_code import RemoveDeadCode
@@ -23,12 +24,14 @@ from alula.passes.remove_duplicates import RemoveDuplicates
 from alula.passes.remove_identities import RemoveIdentities
 from alula.passes.rewrite import Pass, Repeat
 from alula.passes.simplify_slices import SimplifySlices
+from alula.passes.sink_expansions import SinkExpansions
 from alula.passes.sink_reshapes import SinkReshapes
 from alula.passes.sink_slices import SinkSlices
 from alula.passes.sink_transposes import SinkTransposes
 
 CANONICAL = Repeat(
     (
+        SinkExpansions(),
         FoldConstants(),
         RemoveIdentities(),
         RemoveDuplicates(),
@@ -46,6 +49,7 @@ PIPELINE: tuple[Pass, ...] = (
     FuseGelu(),
     FuseLayerNorm(),
     FuseAttention(),
+    FuseUnfold(),
     FuseOutlookAttention(),
     Repeat((CANONICAL, SinkTransposes(), SinkReshapes())),
     FoldBatchNorm(),

@@ -13,6 +13,7 @@ from alula.ops.elementwise import Cast
 from alula.ops.matmul import Linear
 from alula.passes.hoist_narrowing import HoistNarrowing
 from alula.passes.remove_duplicates import RemoveDuplicates
+from alula.passes.reuse_narrow import ReuseNarrow
 from alula.passes.rewrite import Repeat
 from alula.quant.products import narrowable
 
@@ -35,7 +36,7 @@ def use_bfloat16(graph: Graph) -> None:
     for node in list(graph.nodes):
         if isinstance(node.op, Attention) and not node.op.wide and _even_heads(node):
             _replace(graph, node, *node.inputs)
-    Repeat((HoistNarrowing(), RemoveDuplicates())).run(graph)
+    Repeat((HoistNarrowing(), RemoveDuplicates(), ReuseNarrow())).run(graph)
     verify(graph)
 
 

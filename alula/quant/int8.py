@@ -20,8 +20,10 @@ from alula.ops.elementwise import Add, Cast, Mul
 from alula.ops.matmul import Linear
 from alula.ops.norm import LayerNorm
 from alula.ops.quantize import LARGEST_BYTE, MIDDLE, STEPS, QuantizeRows
+from alula.passes.absorb_relu import AbsorbRelu
 from alula.passes.hoist_narrowing import HoistNarrowing
 from alula.passes.remove_duplicates import RemoveDuplicates
+from alula.passes.reuse_narrow import ReuseNarrow
 from alula.passes.rewrite import Repeat
 from alula.quant.products import narrowable
 from alula.quant.ranges import Range, Runner, observe, root
@@ -53,7 +55,7 @@ def use_int8(graph: Graph, data: Iterable[Array | Sequence[Array]] | None, runne
         if isinstance(node.op, Attention) and node.inputs[0].type.dtype is DType.F32:
             with graph.before(node):
                 _put(graph, node, graph.add(replace(node.op, byte_values=True), *node.inputs))
-    Repeat((HoistNarrowing(), RemoveDuplicates())).run(graph)
+    Repeat((HoistNarrowing(), RemoveDuplicates(), ReuseNarrow(), AbsorbRelu())).run(graph)
     verify(graph)
 
 

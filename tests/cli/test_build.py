@@ -133,7 +133,6 @@ def files(folder: Path) -> None:
         archive.writestr("script/code/__torch__.py", "")
     with zipfile.ZipFile(folder / "other.zip", "w") as archive:
         archive.writestr("readme", "")
-    (folder / "m.onnx").write_bytes(b"\x08\x07")
     (folder / "m.txt").write_text("PK")
     (folder / "empty.pt2").touch()
 
@@ -145,7 +144,6 @@ def files(folder: Path) -> None:
         ("legacy.pt", "got a checkpoint"),
         ("script.pt", "got TorchScript"),
         ("other.zip", "got a zip file without one"),
-        ("m.onnx", "got an ONNX model"),
         ("m.txt", "got another kind of file"),
         ("empty.pt2", "got another kind of file"),
         ("missing.pt2", "expected a readable file, got No such file or directory"),

@@ -61,6 +61,6 @@ def test_unusable_cache_is_said(
 
 
 def test_missing_extras(monkeypatch: pytest.MonkeyPatch) -> None:
-    present = {"torch", "onnx", "sklearn", "matplotlib", "onnxruntime", "openvino"}
+    present = {"torch", "onnx", "sklearn", "matplotlib", "onnxruntime", "openvino", "nncf", "transformers"}
     monkeypatch.setattr(doctor, "find_spec", lambda name: name if name in present else None)
     assert doctor.missing_extras() == {"onnx": ["onnxscript"]}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from alula.codegen.packing import pack_weights, panels, plain_groups
-from alula.core.dtype import DType
+from alula.codegen.packing import pack_weights, panels, plain_form
+from alula.core.dtype import DType, cast_array
 from alula.core.errors import CodegenError
 from alula.core.target import AMX, AVX2, AVX512, AVX512_VNNI
 from alula.ir.graph import Graph
@@ -12,7 +12,8 @@ from alula.ir.types import TensorType
 from alula.ops.conv import Conv2d
 from alula.ops.matmul import Linear, group_of
 from alula.ops.reference import run_reference
-from tests.codegen.harness import N, f32, random_array
+from tests.codegen.harness import N, f32, random_array, same_bits
+from tests.ops.cases import fill
 
 
 def two_layers():
@@ -33,7 +34,7 @@ def test_column_n_of_a_panel_is_row_n_of_the_weight(n):
     for row in range(n):
         assert np.array_equal(packed[row // 16, :, row % 16], weight[row])
     assert not packed.transpose(0, 2, 1).reshape(-1, 7)[n:].any()
-    assert np.array_equal(plain_groups(Linear(n, 16), packed)[0], weight)
+    assert np.array_equal(plain_form(Linear(n, 16), packed)[1], weight)
 
 
 def narrow_layers(dtype):
@@ -92,3 +93,38 @@ def test_repacking_for_another_target_is_packing_for_it():
     assert str(moved) == str(direct)
     for ours, exact in zip(moved.constants(), direct.constants(), strict=True):
         assert ours.data.tobytes() == exact.data.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "channels", "dtype", "columns"),
+    [
+        (7, 3, DType.I8, 16),
+        (7, 3, DType.BF16, 8),
+        (3, 64, DType.I8, 3),
+        (3, 4, DType.I8, 3),
+        (7, 3, DType.F32, 7),
+    ],
+)
+def test_rows_of_kernels_are_filled_up_for_matrix_tiles_alone(kernel, channels, dtype, columns):
+    weight = cast_array(np.random.default_rng(0).integers(-9, 9, (5, kernel, kernel, channels)), dtype)
+    x = TensorType(DType.U8 if dtype is DType.I8 else dtype, (N, 20, 20, channels))
+
+    def packed(*targets):
+        graph = Graph("fill", {"N": (1, 64)})
+        op = Conv2d((2, 2), (3, 3, 2, 2) if kernel > 3 else (1, 1, 1, 1), wide=dtype is DType.BF16)
+        graph.output("y", graph.add(op, graph.input("x", x), graph.constant(weight)))
+        for target in targets:
+            pack_weights(graph, target)
+        return graph
+
+    filled, plain = packed(AMX), packed(AVX512_VNNI)
+    assert filled.nodes[0].op.kernel == (kernel, columns)
+    assert filled.nodes[0].op.spare == columns - kernel
+    assert plain.nodes[0].op.kernel == (kernel, kernel)
+    assert filled.nodes[0].output.type == plain.nodes[0].output.type
+    assert str(packed(AMX, AVX512_VNNI)) == str(plain)  # a file for one target becomes that for the other
+    assert str(packed(AVX512_VNNI, AMX)) == str(filled)
+    macs = [g.nodes[0].op.macs([v.type for v in g.nodes[0].inputs], [g.nodes[0].output.type]) for g in (filled, plain)]
+    assert macs[0] == macs[1]
+    pictures = fill(x, {"N": 2})
+    same_bits(run_reference(filled, [pictures]), run_reference(plain, [pictures]))

@@ -3,7 +3,7 @@
 import pytest
 
 from alula.codegen.packing import pack_weights
-from alula.codegen.program import Program, compile_graph
+from alula.codegen.program import Program, assemble, compile_graph, lower_for
 from alula.core.dims import symbol
 from alula.core.dtype import DType
 from alula.core.errors import CodegenError
@@ -97,6 +97,18 @@ def test_the_same_graph_gives_the_same_bytes(target):
 def test_parts_make_the_same_program(target):
     program = compile_graph(of_everything(target), target)
     assert Program.from_parts(program.to_parts()) == program
+
+
+def test_without_steps_threads_touch_nothing(target):
+    """None waits for another: they may come when the run is over, and its frame with it."""
+
+    def of_program(graph):
+        state = lower_for(graph, target)
+        assemble(state)
+        return str(state.code.made("alula_program"))
+
+    assert "store" not in of_program(graph_of(Exp(), f32(N, 0, 3)))
+    assert "store" in of_program(graph_of(Exp(), f32(N, 3)))
 
 
 def test_ports_and_steps_are_described(target):

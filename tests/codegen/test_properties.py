@@ -25,7 +25,7 @@ from tests.codegen.harness import N, f32, graph_of, joined
 from tests.ops.cases import CASES, Case, fill
 
 EXAMPLES, BATCH = 5, 3
-MOVERS = {"reshape", "transpose", "slice", "concat", "expand", "pad", "unfold", "cast"}
+MOVERS = {"reshape", "transpose", "slice", "concat", "expand", "pad", "unfold", "gather", "cast", "dequantize"}
 FAMILIES = defaultdict(list)
 for _name, _op in sorted(OPS.items()):
     FAMILIES[_op.__module__.rpartition(".")[2]].append(_name)

@@ -18,11 +18,13 @@ from alula.ops.attention import Attention
 from alula.ops.checks import FLOATS, NUMBERS
 from alula.ops.conv import Conv2d, whole_groups
 from alula.ops.elementwise import Binary, Cast, Clip, Gelu, LeakyRelu, Normalize, Unary
+from alula.ops.gather import Gather
+from alula.ops.logic import Where
 from alula.ops.matmul import Linear, Matmul, group_of, packed_shape
 from alula.ops.norm import BatchNorm, LayerNorm
 from alula.ops.outlook import OutlookAttention
 from alula.ops.pool import AvgPool2d, MaxPool2d
-from alula.ops.quantize import Quantize, QuantizeRows
+from alula.ops.quantize import Dequantize, Quantize, QuantizeRows
 from alula.ops.reduce import Reduction
 from alula.ops.shape import Concat, Expand, Pad, Reshape, Slice, Transpose
 from alula.ops.softmax import Softmax
@@ -108,6 +110,20 @@ def broadcastable(draw: Draw, shape: Sequence[Dim]) -> tuple[Dim, ...]:
 def binary(draw: Draw, op: type[Binary]) -> Case:
     shape = draw(shapes)
     return op(), types(draw(any_of(op.allowed)), broadcastable(draw, shape), broadcastable(draw, shape))
+
+
+@of(Where)
+def where(draw: Draw, op: type[Where]) -> Case:
+    shape, dtype = draw(shapes), draw(st.sampled_from(DType))
+    condition, *operands = (broadcastable(draw, shape) for _ in range(3))
+    return op(), (*types(DType.BOOL, condition), *types(dtype, *operands))
+
+
+@of(Gather)
+def gather(draw: Draw, op: type[Gather]) -> Case:
+    front, size, back = draw(shapes), draw(dims), draw(shapes)
+    indices = TensorType(draw(st.sampled_from([DType.I32, DType.I64])), draw(shapes))
+    return op(len(front)), (TensorType(draw(st.sampled_from(DType)), (*front, size or 1, *back)), indices)
 
 
 @of(Cast)
@@ -294,6 +310,12 @@ def outlook(draw: Draw, op: type[OutlookAttention]) -> Case:
 def quantize(draw: Draw, op: type[Quantize]) -> Case:
     scale = draw(st.floats(2.0**-120, 2.0**120, width=32))
     return op(scale, draw(st.integers(0, 255))), types(DType.F32, draw(shapes))
+
+
+@of(Dequantize)
+def dequantize(draw: Draw, op: type[Dequantize]) -> Case:
+    scale = draw(st.floats(2.0**-120, 2.0**120, width=32))
+    return op(scale, draw(st.integers(0, 255))), types(DType.U8, draw(shapes))
 
 
 @of(QuantizeRows)

@@ -1,4 +1,4 @@
-"""Quantisation against ONNX Runtime; by rows against exact fractions, one element at a time."""
+"""Quantisation and back against ONNX Runtime; by rows against exact fractions, one element at a time."""
 
 from fractions import Fraction
 
@@ -10,7 +10,7 @@ from onnx import helper
 
 from alula.core.dtype import DType
 from alula.ir.op import OPS
-from alula.ops.quantize import Quantize, QuantizeRows
+from alula.ops.quantize import Dequantize, Quantize, QuantizeRows
 from tests.ops.cases import infer, refusal
 
 RANDOM = np.random.default_rng(0)
@@ -18,10 +18,11 @@ POWERS = (2.0**-9, 0.25, 1.0, 8.0)  # whose reciprocals are exact, so that ONNX'
 ENDS = [np.inf, -np.inf, 3.4e38, -3.4e38, 1e-45, -1e-45, 0.0, -0.0]
 
 
-def by_onnx(x: np.ndarray, scale: float, zero: int) -> np.ndarray:
-    """QuantizeLinear of ONNX Runtime."""
-    node = helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"])
-    ports = [helper.make_tensor_value_info(name, kind, ["n"]) for name, kind in (("x", 1), ("y", 2))]
+def by_onnx(x: np.ndarray, scale: float, zero: int, op: str = "QuantizeLinear") -> np.ndarray:
+    """QuantizeLinear or DequantizeLinear of ONNX Runtime."""
+    node = helper.make_node(op, ["x", "scale", "zero"], ["y"])
+    kinds = (("x", 1), ("y", 2)) if op == "QuantizeLinear" else (("x", 2), ("y", 1))
+    ports = [helper.make_tensor_value_info(name, kind, ["n"]) for name, kind in kinds]
     numbers = [helper.make_tensor("scale", 1, [], [scale]), helper.make_tensor("zero", 2, [], [zero])]
     graph = helper.make_graph([node], "quantize", ports[:1], ports[1:], numbers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
@@ -52,6 +53,17 @@ def test_any_scale_within_a_step_of_onnx_runtime() -> None:
     steps = np.abs(got.astype(int) - wanted)
     assert steps.max() <= 1
     assert (steps > 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize("zero", [0, 1, 100, 128, 254, 255])
+@pytest.mark.parametrize("scale", [*POWERS, 0.0173, 3.7e-5, 2.0**-120, 1e30])
+def test_bytes_back_to_numbers_as_in_onnx_runtime(scale: float, zero: int) -> None:
+    levels = np.arange(256, dtype=np.uint8)
+    got = Dequantize(scale, zero).reference(levels)
+    assert got.dtype == np.float32
+    assert got[zero] == 0
+    assert got.tobytes() == by_onnx(levels, scale, zero, "DequantizeLinear").tobytes()
+    assert Quantize(scale, zero).reference(got).tolist() == levels.tolist()
 
 
 def test_rounded_once_ties_to_even_and_nan_is_0() -> None:
@@ -94,5 +106,11 @@ def test_types_and_refusals() -> None:
     assert refusal(Quantize(1.0, 0), "bf16[N]") == "expected f32, got bf16[N]"
     assert refusal(QuantizeRows(), "u8[N,3]") == "expected f32, got u8[N,3]"
     assert refusal(QuantizeRows(), "f32[]") == "expected rank 1 or more, got f32[]"
-    assert {OPS["quantize"], OPS["quantize_rows"]} == {Quantize, QuantizeRows}
+    assert infer(Dequantize(0.5, 3), "u8[N,4]") == "f32[N,4]"
+    for scale, zero in ((0.0, 0), (float("inf"), 1), (1.0, 256), (1.0, -1)):
+        assert refusal(Dequantize(scale, zero), "u8[N]") == f"{wanted} {scale}, {zero}"
+    assert refusal(Dequantize(1.0, 0), "f32[N]") == "expected u8, got f32[N]"
+    assert refusal(Dequantize(1.0, 0), "i8[N]") == "expected u8, got i8[N]"
+    kinds = {OPS[name] for name in ("quantize", "quantize_rows", "dequantize")}
+    assert kinds == {Quantize, QuantizeRows, Dequantize}
     assert DType.of(Quantize(1.0, 0).reference(np.zeros(1, np.float32))) is DType.U8

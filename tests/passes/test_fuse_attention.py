@@ -3,6 +3,7 @@ import pytest
 from alula.ir.graph import Value
 from alula.ops.attention import Attention
 from alula.ops.elementwise import Add, Div, Mul
+from alula.ops.logic import IsNan, Where
 from alula.ops.matmul import Matmul
 from alula.ops.shape import Reshape, Transpose
 from alula.ops.softmax import Softmax
@@ -111,3 +112,17 @@ def test_one_head_without_any_split() -> None:
     graph = b.finish(b(Matmul(), weights, b.inputs[2]))
     assert changed(graph, FuseAttention()) == 1
     assert counts(graph) == {"attention": 1}
+
+
+def test_weights_with_a_guard_against_rows_that_a_mask_hides() -> None:
+    """where(isnan(w), 0, w), as PyTorch's exporter to ONNX writes it with or without a mask."""
+    b = Builder((N, ROWS, SIZE), (N, KEYS, SIZE), (N, KEYS, SIZE))
+    weights = b(Softmax(2), b(Matmul(), b.inputs[0], b(Transpose((0, 2, 1)), b.inputs[1])))
+    guarded = b(Where(), b(IsNan(), weights), b.number(0.0), weights)
+    graph = b.finish(b(Matmul(), guarded, b.inputs[2]))
+    assert changed(graph, FuseAttention()) == 1
+    assert counts(graph) == {"attention": 1}
+    b = Builder((N, ROWS, SIZE), (N, KEYS, SIZE), (N, KEYS, SIZE))
+    weights = b(Softmax(2), b(Matmul(), b.inputs[0], b(Transpose((0, 2, 1)), b.inputs[1])))
+    guarded = b(Where(), b(IsNan(), weights), b.number(1.0), weights)
+    assert changed(b.finish(b(Matmul(), guarded, b.inputs[2])), FuseAttention()) == 0

@@ -3,6 +3,7 @@ import pytest
 from alula.core.dtype import DType
 from alula.ir.graph import Value
 from alula.ops.elementwise import Cast, Gelu, Relu
+from alula.ops.pool import AvgPool2d, MaxPool2d
 from alula.ops.quantize import Quantize
 from alula.ops.shape import Expand, Reshape, Slice, Transpose
 from alula.passes.hoist_narrowing import HoistNarrowing
@@ -80,3 +81,50 @@ def test_an_expansion_is_no_view_to_go_before() -> None:
 def test_what_no_view_made_stays() -> None:
     b = Builder((N, 4, 6))
     assert changed(b.finish(b(NARROW, made(b)), b(NARROW, b.inputs[0])), HoistNarrowing()) == 0
+
+
+WINDOW = ((3, 3), (2, 2), (1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("narrow", NARROWINGS, ids=lambda op: op.name)
+def test_the_greatest_is_found_among_narrow_elements(narrow: Quantize) -> None:
+    """They are rounded in the same order, and padding wins over none of them."""
+    b = Builder((N, 5, 6, 4))
+    graph = b.finish(b(narrow, b(MaxPool2d(*WINDOW), made(b))))
+    assert changed(graph, HoistNarrowing()) == 1
+    assert order(b) == ["gelu", narrow.name, "max_pool2d"]
+    assert graph.outputs[0][1].type.dtype in (DType.BF16, DType.U8)
+
+
+def test_a_picture_and_its_greatest_elements_narrowed_alike() -> None:
+    b = Builder((N, 5, 6, 4))
+    x = made(b)
+    graph = b.finish(b(NARROW, b(MaxPool2d(*WINDOW), x)), b(NARROW, b(Slice(1, 0, 2), x)), b(NARROW, x))
+    assert changed(graph, HoistNarrowing()) == 2
+    assert {user.op.name for user in x.uses if b.graph.is_used(user.output)} == {"cast"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [lambda b, x: b(Relu(), x), lambda b, x: b(Relu(), b(MaxPool2d(*WINDOW), x)), lambda b, x: x],
+    ids=["relu", "pool", "output"],
+)
+def test_a_pooling_of_what_others_want_in_float32_stays(other: object) -> None:
+    b = Builder((N, 5, 6, 4))
+    x = made(b)
+    assert changed(b.finish(b(NARROW, b(MaxPool2d(*WINDOW), x)), other(b, x)), HoistNarrowing()) == 0
+
+
+def test_a_mean_is_of_float32() -> None:
+    b = Builder((N, 5, 6, 4))
+    assert changed(b.finish(b(NARROW, b(AvgPool2d(*WINDOW), made(b)))), HoistNarrowing()) == 0
+
+
+@pytest.mark.parametrize("narrow", NARROWINGS, ids=lambda op: op.name)
+def test_a_transposed_input_of_the_graph_is_turned_in_float32(narrow: Quantize) -> None:
+    b = Builder((N, 4, 6))
+    x = b.inputs[0]
+    assert changed(b.finish(b(narrow, b(Transpose((0, 2, 1)), x))), HoistNarrowing()) == 0
+    b = Builder((N, 4, 6))
+    graph = b.finish(b(narrow, b(Slice(1, 1, 3), b.inputs[0])))
+    assert changed(graph, HoistNarrowing()) == 1  # a part of one is not

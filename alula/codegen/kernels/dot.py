@@ -14,6 +14,7 @@ from llvmlite import ir
 
 from alula.codegen.vector import Emitter, Vec
 from alula.core.dtype import DType
+from alula.core.target import CpuTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ def dot_for(weight: DType) -> Dot:
     return {DType.BF16: DOT_BF16, DType.I8: DOT_INT8}.get(weight, DOT_F32)
 
 
+def is_halved(target: CpuTarget, dot: Dot) -> bool:
+    """True where a word takes two passes."""
+    return (dot is DOT_BF16 and not target.bf16_dot) or (dot is DOT_INT8 and not target.int8_dot)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One pass over the tile: what is made of a's and b's words, and how a sum takes in their product."""
@@ -53,15 +59,14 @@ class Part:
 
 def dot_parts(e: Emitter, dot: Dot) -> Sequence[Part]:
     """The passes that multiply words: one where the processor has the instruction, else two."""
-    target = e.target
     if dot is DOT_F32:
         return [Part(_same, _same, lambda total, a, b: e.fma(a, b, total))]
     if dot is DOT_BF16:
-        if target.bf16_dot:
+        if not is_halved(e.target, dot):
             return [Part(_same, _same, lambda total, a, b: _dpbf16(e, total, a, b))]
         halves = (lambda x: e.arithmetic("shl", x, 16), lambda x: e.arithmetic("and_", x, -65536))
         return [_widened(e, half) for half in halves]
-    if target.int8_dot:
+    if not is_halved(e.target, dot):
         return [Part(_same, _same, lambda total, a, b: _dpbusd(e, total, a, b))]
     return [
         Part(lambda a: e.arithmetic("and_", a, 0x00FF00FF), lambda b: _signed(e, b, even=True), _madd(e)),

@@ -12,7 +12,7 @@ from alula.core.dtype import DType
 from alula.ir.op import Op
 from alula.ops import elementwise as ops
 from alula.ops.norm import BatchNorm
-from alula.ops.quantize import Quantize
+from alula.ops.quantize import Dequantize, Quantize
 
 Rule = Callable[..., Vec]
 O = TypeVar("O", bound=Op)  # noqa: E741
@@ -155,7 +155,7 @@ def _silu(e: Emitter, op: ops.Silu, x: Vec) -> Vec:
 
 @emits(ops.Relu)
 def _relu(e: Emitter, op: ops.Relu, x: Vec) -> Vec:
-    return e.choose("<", x, 0.0, 0.0, x)  # NaN stays NaN
+    return e.max(e.like(x, 0.0), x)  # NaN stays NaN
 
 
 @emits(ops.LeakyRelu)
@@ -211,14 +211,29 @@ def _quantize(e: Emitter, op: Quantize, x: Vec, factor: Vec, shifter: Vec) -> Ve
     return to_bytes(e, x, factor, shifter)
 
 
+@emits(Dequantize)
+def _dequantize(e: Emitter, op: Dequantize, x: Vec, scale: Vec, zero: Vec) -> Vec:
+    return (x - zero) * scale
+
+
 def parameters_of(op: Op) -> tuple[float, ...]:
     """The numbers that an op's rule takes after its operands: not in the code, so that equal kernels are one."""
-    return (op.factor, SHIFTER + op.zero) if isinstance(op, Quantize) else ()
+    match op:
+        case Quantize():
+            return (op.factor, SHIFTER + op.zero)
+        case Dequantize():
+            return (op.scale, float(op.zero))
+    return ()
 
 
 def without_parameters(op: Op) -> Op:
     """The op as the code knows it."""
-    return Quantize(1.0, 0) if isinstance(op, Quantize) else op
+    return type(op)(1.0, 0) if isinstance(op, Quantize | Dequantize) else op
+
+
+def is_widening(op: Op) -> bool:
+    """True for ops that make float32 of what takes fewer bytes: cheaper to do again than to store."""
+    return isinstance(op, Dequantize) or (isinstance(op, ops.Cast) and op.dtype is DType.F32)
 
 
 @emits(BatchNorm)

@@ -33,6 +33,16 @@ def to_bf16(e: Emitter, x: Vec) -> Vec:
     return e.convert(e.blend(nan, quiet, rounded), "trunc", DType.I16)
 
 
+def exact(e: Emitter, x: Vec, dtype: DType) -> Vec:
+    """Float32 numbers that f32, bf16 or u8 holds as they are, in that type."""
+    match dtype:
+        case DType.BF16:
+            return e.convert(e.arithmetic("lshr", e.bitcast(x, DType.I32), 16), "trunc", DType.I16)
+        case DType.U8:
+            return e.convert(e.truncated(x), "trunc", DType.I8)
+    return x
+
+
 def to_bytes(e: Emitter, x: Vec, factor: Vec, shifter: Vec) -> Vec:
     """round(x * factor) + zero as unsigned bytes, ties to even, held within 0..255; 0 for NaN.
 

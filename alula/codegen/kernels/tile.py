@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from alula.codegen.kernels.dot import Dot, dot_parts
+from alula.codegen.kernels.dot import DOT_F32, Dot, dot_parts, is_halved
 from alula.codegen.module import I64, POINTER, VOID, Code
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.core.target import CpuTarget
@@ -70,9 +70,14 @@ class Stretches:
         return self.outer, self.outer_step, self.inner, self.inner_step
 
 
-def tile_shape(target: CpuTarget) -> tuple[int, int]:
-    """(rows, vectors) of the full tile: enough accumulators to hide the latency of two multiply-adds a cycle."""
-    return (14, 2) if target.vector_registers >= 32 else (6, 2)
+FULL_ROWS = {32: 14, 16: 6}  # by registers: accumulators that hide the latency of two multiply-adds a cycle
+HALVED_ROWS = {("bf16", 32): 12, ("bf16", 16): 5, ("int8", 32): 7, ("int8", 16): 3}  # with more, LLVM spills sums
+
+
+def tile_shape(target: CpuTarget, dot: Dot = DOT_F32) -> tuple[int, int]:
+    """(rows, vectors) of the full tile; fewer rows where a word is taken in two halves, which need registers too."""
+    registers = target.vector_registers
+    return HALVED_ROWS[dot.name, registers] if is_halved(target, dot) else FULL_ROWS[registers], 2
 
 
 def turn_of(k: int) -> int:

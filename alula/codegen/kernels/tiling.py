@@ -53,7 +53,7 @@ def tiling_for(target: CpuTarget, dot: Dot, words: int) -> Tiling:
     """
     if target.matrix and dot is not DOT_F32 and words > 0 and words % TILE_WORDS == 0:
         return Tiling(dot, 2 * TILE_ROWS, 2, matrix=True)
-    return Tiling(dot, *tile_shape(target))
+    return Tiling(dot, *tile_shape(target, dot))
 
 
 def call_tile(

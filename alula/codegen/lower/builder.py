@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from alula.codegen.expression import Expression, Operand, Term
-from alula.codegen.groups import Group
+from alula.codegen.groups import Group, is_lazy
 from alula.codegen.kernels.elementwise import parameters_of, without_parameters
 from alula.codegen.lowering import Lowering
 from alula.codegen.vector import Emitter, Vec
@@ -54,8 +54,10 @@ class Builder:
     def operand(self, value: Value) -> Argument:
         """`value` as it is read from memory, or as a number where it is a constant of one element."""
         if value not in self.known:
-            scalar = scalar_constant(value)
-            if scalar is None:
+            scalar, node = scalar_constant(value), value.producer
+            if node is not None and is_lazy(self.lowering.graph, node):
+                self.nodes([node])
+            elif scalar is None:
                 self.views.append(self.lowering.view(value))
                 self.known[value] = Ref("operand", len(self.views) - 1)
             else:

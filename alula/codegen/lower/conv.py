@@ -37,8 +37,8 @@ from alula.ir.graph import Value
 from alula.ir.types import TensorType, fixed
 from alula.ops.conv import Conv2d
 
-LEAST_CHUNKS = 32  # of an image, so that threads can share them
-WORTH_PLACES = 0.8  # of the tiles by lines: from there on, going over places pays for leaving some out
+LEAST_CHUNKS = 16  # of an image, so that threads can share them
+WORTH_PLACES = 0.8  # of the loads by lines: from there on, going over places pays for leaving some out
 MOST_SCALED = 512  # channels: their factors stand in the code
 
 
@@ -68,12 +68,8 @@ class Window:
         """True where tiles in matrix registers go over all places of padded lines: few are beyond the output's."""
         if not self.tiling.matrix or self.stride != (1, 1):
             return False
-        rows = TILE_ROWS
-        by_lines, places = (
-            self.rows * -(-self.out[1] // rows),
-            -(-((self.rows - 1) * self.size[1] + self.out[1]) // rows),
-        )
-        return places <= WORTH_PLACES * by_lines
+        by_lines = self.rows * _tile_loads(self.out[1])
+        return _tile_loads((self.rows - 1) * self.size[1] + self.out[1]) <= WORTH_PLACES * by_lines
 
     @property
     def k(self) -> int:
@@ -87,6 +83,12 @@ class Window:
         if len(words) == 1:
             return length // self.tiling.dot.group, Stretches(self.kernel[0], words[0])
         return length // self.tiling.dot.group, Stretches(self.kernel[0], words[0], self.kernel[1], words[1])
+
+
+def _tile_loads(rows: int) -> int:
+    """Tile registers loaded for each step of k: four for two tiles of rows, three for one."""
+    whole, rest = divmod(rows, 2 * TILE_ROWS)
+    return 4 * whole + (4 if rest > TILE_ROWS else 3 if rest else 0)
 
 
 def stretches(

@@ -22,11 +22,13 @@ from alula.core.dtype import DType
 from alula.core.target import CpuTarget
 from alula.ir.graph import Value
 from alula.ir.types import fixed
+from alula.ops.attention import Attention
 from alula.ops.elementwise import Add
 from alula.ops.matmul import Linear
+from alula.ops.shape import Reshape, Slice
 
-
-BLOCK_ROWS = 98  # seven tiles of vectors, three of matrix registers
+SMALL_PART, SHORT_BLOCK = 8, 128  # of the second-level cache; rows: 784 x 256 x 768 in bytes is 15 % faster
+LEAST_ROWS = 64  # of a thread's own block: below that, threads share out panels
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +53,22 @@ class Panels:
 class Gemm:
     """c[m,n] = epilogue(a[m,k] @ b[k,n]): everything about it that is fixed in the code.
 
-    `block` of the `rows` are done with one panel of b before the next, so that a's rows stay in the second-level cache.
+    At most `block` of the `rows` are done with one panel of b before the next: they stay in the second-level cache.
+    With `parts` > 0 attention takes the columns in so many equal parts, head by head: then threads share out panels.
     """
 
     k: int
     lda: int
     block: int
     rows: Dim
+    parts: int
     tiling: Tiling
     panels: Panels
+
+    def panel(self, number: Int) -> Int:
+        """The panel that is done as `number`: first the first panels of all parts, which hold the same heads."""
+        parts = self.parts if self.parts and self.panels.count % self.parts == 0 else 1
+        return number % parts * (self.panels.count // parts) + number // parts
 
 
 @lowers(Linear)
@@ -77,15 +86,29 @@ def lower_linear(state: Lowering, group: Group) -> None:
     shape = output.type.shape
     n = fixed(shape[-1], "feature count")
     panels = Panels(n, n, panel_width(state.target), builder.expression(shape))
-    block = row_block(tiling, state.target, k)
-    gemm = Gemm(k, lda, block, rows, tiling, panels)
+    block = row_block(tiling, state.target, k, n)
+    gemm = Gemm(k, lda, block, rows, attention_parts(group.output), tiling, panels)
     views = [source, state.contiguous(weight), output, *builder.views]
     widening_room(state, views[1], k)
     kernel = state.kernel("linear", gemm, views, lambda chunk: emit_gemm(chunk, gemm), len(builder.parameters))
     label = "+".join(["linear", *(other.op.name for other in group.nodes[1:])])
     macs = node.op.macs([value.type for value in node.inputs], [node.output.type])
-    count: Count = lambda e: blocks(e.dim(rows), gemm.block) * panels.count  # noqa: E731
+    count: Count = lambda e: blocks(e, gemm) * panels.count  # noqa: E731
     state.step(kernel, views, output, count, label, macs, dot.name, parameters=builder.parameters)
+
+
+def attention_parts(value: Value) -> int:
+    """Into how many equal parts of its columns attention takes a value, through views; 0 where others take it too."""
+    starts, pending = {0}, [value]
+    while pending:
+        for user in pending.pop().uses:
+            if isinstance(user.op, Slice) and user.op.axis == user.inputs[0].type.rank - 1:
+                starts.add(fixed(user.op.start, "start"))
+            elif not isinstance(user.op, Attention | Reshape | Slice):
+                return 0
+            if not isinstance(user.op, Attention):
+                pending.append(user.output)
+    return len(starts) if value.uses else 0
 
 
 def operand_rows(state: Lowering, x: Value, tiling: Tiling) -> View:
@@ -109,19 +132,30 @@ def epilogue(state: Lowering, group: Group, bias: Sequence[Value]) -> Builder:
     return builder
 
 
-def row_block(tiling: Tiling, target: CpuTarget, k: int) -> int:
-    """Rows of a that one panel after the other is done with; a multiple of the tile.
+def row_block(tiling: Tiling, target: CpuTarget, k: int, n: int) -> int:
+    """The most rows of a that one panel after the other is done with; a multiple of the tile.
 
-    A thread's share of the chunks is mostly whole blocks, so that what it makes of its rows it finds in its own cache
-    for the next step.  They leave half of the second-level cache to the panels.
+    k elements each, they leave half of the second-level cache to the panels.  Where all panels are but a small part of
+    it, blocks are short, so that what is written and added stays near while panel after panel passes.
     """
-    rows, row_bytes = tiling.rows, tiling.dot.a.bytes * max(k, 1)
-    return max(1, min(target.l2_bytes // 2 // row_bytes, BLOCK_ROWS) // rows) * rows
+    fitting = target.l2_bytes // 2 // (tiling.dot.a.bytes * max(k, 1))
+    small = tiling.dot.b.bytes * k * n * SMALL_PART <= target.l2_bytes
+    return max(1, (min(fitting, SHORT_BLOCK) if small else fitting) // tiling.rows) * tiling.rows
 
 
-def blocks(rows: Int, block: int) -> Int:
-    """Into how many blocks rows are cut: the last one takes what is left over, so none is shorter than a tile."""
-    return (rows // block).max(1)
+def blocks(e: Emitter, gemm: Gemm) -> Int:
+    """Into how many blocks rows are cut: so many that each thread has its own, where that is worth it.
+
+    What a thread makes of its rows it then finds in its own cache for the next step; but each reads all weights.
+    """
+    rows = e.dim(gemm.rows)
+    shared = e.int(1) if gemm.parts else e.threads.min(rows // LEAST_ROWS)
+    return shared.max((rows + (gemm.block - 1)) // gemm.block).max(1)
+
+
+def block_start(rows: Int, tile: int, block: Int, count: Int) -> Int:
+    """The first row of a block: blocks differ by one tile at most."""
+    return block * ((rows + (tile - 1)) // tile) // count * tile
 
 
 def emit_gemm(chunk: Chunk, gemm: Gemm) -> None:
@@ -129,13 +163,15 @@ def emit_gemm(chunk: Chunk, gemm: Gemm) -> None:
     e, (a, b, c, *extra) = chunk.e, chunk.operands
     panels, tiling, words = gemm.panels, gemm.tiling, gemm.k // gemm.tiling.dot.group
     rows = e.dim(gemm.rows)
-    block, panel = chunk.number // panels.count, chunk.number % panels.count
-    first = block * gemm.block
-    last = e.select(block + 1 < blocks(rows, gemm.block), first + gemm.block, rows)
+    block, number = chunk.number // panels.count, chunk.number % panels.count
+    panel, following = gemm.panel(number), gemm.panel((number + 1) % panels.count)
+    count = blocks(e, gemm)
+    first = block_start(rows, tiling.rows, block, count)
+    last = block_start(rows, tiling.rows, block + 1, count).min(rows)
     packed = b.at(panel * (gemm.k * panels.panel))
     weights = widened(chunk, packed, gemm.k * panels.panel)
     room = e.stack(tiling.rows * panels.panel, tiling.dot.sum)
-    ahead = packed.at(gemm.k * panels.panel).cast(tiling.dot.word)
+    ahead = b.at(following * (gemm.k * panels.panel)).cast(tiling.dot.word)
     pace = prefetch_pace(e, tiling, panels.panel, last - first)
     strides = Strides(gemm.lda // tiling.dot.group, panels.panel, panels.panel)
 

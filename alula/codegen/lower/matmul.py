@@ -10,7 +10,7 @@ from alula.codegen.kernels.dot import DOT_F32
 from alula.codegen.kernels.tile import panel_width
 from alula.codegen.kernels.tiling import Strides, Tiling, call_tile, for_tiles, tiling_for
 from alula.codegen.kernels.transpose import emit_transpose
-from alula.codegen.lower.gemm import Panels, blocks, emit_epilogue, epilogue, row_block
+from alula.codegen.lower.gemm import Panels, emit_epilogue, epilogue
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr
 from alula.codegen.views import View, collapse
@@ -83,7 +83,13 @@ def rows_a_chunk(tiling: Tiling, target: CpuTarget, k: int) -> int:
     """Rows of a that are worth packing a panel for and stay in the second-level cache; a multiple of the tile."""
     rows = tiling.rows
     work = CHUNK_MACS // (max(k, 1) * panel_width(target)) // rows * rows
-    return max(LEAST_TILES * rows, min(work, row_block(tiling, target, k)))
+    fitting = target.l2_bytes // 2 // (tiling.dot.a.bytes * max(k, 1)) // rows * rows
+    return max(LEAST_TILES * rows, min(work, fitting))
+
+
+def blocks(rows: Int, block: int) -> Int:
+    """Into how many blocks rows are cut: the last one takes what is left over, so none is shorter than a tile."""
+    return (rows // block).max(1)
 
 
 def _rows(state: Lowering, a: Value) -> View:

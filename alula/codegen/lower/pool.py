@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from alula.codegen.groups import Group
-from alula.codegen.kernels.elementwise import emit_op
+from alula.codegen.kernels.elementwise import as_f32, emit_op
+from alula.codegen.kernels.narrow import exact
 from alula.codegen.lower.sharing import chunks, rows_a_chunk, rows_of
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.core.dims import Dim, product
+from alula.core.dtype import DType
 from alula.ops.elementwise import Add, Maximum
 from alula.ops.pool import AvgPool2d, MaxPool2d, Pool2d
 
@@ -97,14 +99,23 @@ def _emit_channels(
 ) -> None:
     """So many vectors of channels from `column`; masked where `columns` says how many there are."""
     (top, bottom), (left, right) = spans
-    op, start = (Maximum(), float("-inf")) if count is None else (Add(), 0.0)
+    start, combine = _combination(e, image.dtype, count)
     mask = None if columns is None else e.mask(columns - column)
-    with e.loop(bottom, [e.constant(start)] * vectors, start=top) as outer:
+    with e.loop(bottom, [start] * vectors, start=top) as outer:
         line = image.at(outer.index * e.dim(pool.strides[1])).at(column)
         with e.loop(right, outer.carried, start=left) as inner:
             pixel = line.at(inner.index * e.dim(pool.strides[2]))
             loaded = [e.load(pixel, v * e.lanes, mask) for v in range(vectors)]
-            inner.carry([emit_op(e, op, (total, new)) for total, new in zip(inner.carried, loaded, strict=True)])
+            inner.carry([combine(total, new) for total, new in zip(inner.carried, loaded, strict=True)])
         outer.carry(inner.carried)
     for v, total in enumerate(outer.carried):
-        e.store(total if count is None else total / count, output, column + v * e.lanes, mask)
+        result = total if count is None else total / count
+        e.store(exact(e, result, output.dtype) if result.is_float else result, output, column + v * e.lanes, mask)
+
+
+def _combination(e: Emitter, dtype: DType, count: Vec | None) -> tuple[Vec, Callable[[Vec, Vec], Vec]]:
+    """What the elements of a window start from, and how a loaded vector joins them.  Bytes are compared as they are."""
+    if dtype is DType.U8:
+        return e.constant(0, dtype), lambda total, new: e.binary("umax", total, new)
+    op, start = (Maximum(), float("-inf")) if count is None else (Add(), 0.0)
+    return e.constant(start), lambda total, new: emit_op(e, op, (total, as_f32(e, new, dtype)))

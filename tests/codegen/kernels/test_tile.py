@@ -4,6 +4,7 @@ import pytest
 
 from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8
 from alula.codegen.kernels.tile import Tile, emit_tile, panel_width, tile_shape
+from alula.codegen.kernels.tiling import TAILS
 from alula.core.target import AMX, AVX2, AVX512, AVX512_BF16, AVX512_VNNI
 
 from .machine import count, hot_loop, spills
@@ -11,8 +12,8 @@ from .machine import count, hot_loop, spills
 FULL = [(target, DOT_F32, "vfmadd") for target in (AVX2, AVX512)]
 FULL += [(AVX512_BF16, DOT_BF16, "vdpbf16ps")]
 FULL += [(target, DOT_INT8, "vpdpbusd") for target in (AVX512_VNNI, AVX512_BF16, AMX)]
-HALVED = [(target, DOT_BF16, "vfmadd", 8) for target in (AVX512, AVX512_VNNI, AMX)]  # rows that fit the registers
-HALVED += [(AVX2, DOT_BF16, "vfmadd", 4), (AVX512, DOT_INT8, "vpmaddwd", 4), (AVX2, DOT_INT8, "vpmaddwd", 2)]
+HALVED = [(target, DOT_BF16, "vfmadd") for target in (AVX2, AVX512, AVX512_VNNI, AMX)]
+HALVED += [(target, DOT_INT8, "vpmaddwd") for target in (AVX2, AVX512)]
 
 
 def tile_loop(target, dot, rows, vectors, turn=2):
@@ -54,9 +55,25 @@ def test_a_tile_too_large_for_the_registers_spills(target, dot, name):
     assert spills(tile_loop(target, dot, tile.rows, vectors)) > 0
 
 
-@pytest.mark.parametrize(("target", "dot", "name", "rows"), named(HALVED))
-def test_words_without_an_instruction_of_their_own_take_two(target, dot, name, rows):
-    vectors = tile_shape(target)[1]
-    loop = tile_loop(target, dot, rows, vectors)
-    assert (count(loop, name), spills(loop)) == (2 * 2 * rows * vectors, 0)
-    assert count(loop, "vpdp", "vdp", "call") == 0
+@pytest.mark.parametrize("turn", [1, 2])
+@pytest.mark.parametrize(("target", "dot", "name"), named(HALVED))
+def test_words_without_an_instruction_of_their_own_take_two(target, dot, name, turn):
+    """Smaller tiles, which keep their sums in registers all the same: those that finish the rows, too."""
+    full, vectors = tile_shape(target, dot)
+    assert full < tile_shape(target)[0]
+    for rows in (full, *(rows for rows in TAILS if rows < full)):
+        loop = tile_loop(target, dot, rows, vectors, turn)
+        assert (count(loop, name), spills(loop)) == (2 * turn * rows * vectors, 0)
+        assert count(loop, "vpdp", "vdp", "call") == 0
+
+
+@pytest.mark.parametrize(("target", "dot", "name"), named(HALVED))
+def test_the_full_tile_of_whole_words_would_spill_halves(target, dot, name):
+    assert spills(tile_loop(target, dot, *tile_shape(target))) > 0
+
+
+def test_only_products_in_halves_have_smaller_tiles():
+    for target, dot, _ in FULL:
+        assert tile_shape(target, dot) == tile_shape(target)
+    for target in (AVX2, AVX512, AMX):
+        assert panel_width(target) == tile_shape(target, DOT_BF16)[1] * target.lanes()

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from alula.codegen.lower import conv as lower
 from alula.codegen.packing import pack_weights
-from alula.codegen.program import compile_graph
+from alula.codegen.program import compile_graph, lower_for
 from alula.core.dtype import DType
 from alula.core.errors import CodegenError
 from alula.ir.graph import Graph
@@ -28,6 +29,7 @@ from tests.codegen.harness import (
     random_array,
     random_bytes,
     run,
+    same_bits,
 )
 
 WINDOWS = [
@@ -212,3 +214,146 @@ def test_epilogue_runs_on_the_tile(target, compiled):
     result = run(compiled(graph, target))
     assert_close(result, ulps=60, floor=4.0)
     assert result.compiled.labels == ["pad", "conv2d+add+relu"]
+
+
+WIDTHS = range(3, 21)  # of the output: from several lines a tile to one line and a bit
+ROWS = [32, 3, 1]  # chunks of an image, at least: of one tile, of some and of all lines
+
+
+def sized(width, stride):
+    """The size of a picture that a padded 3 x 3 window makes so wide."""
+    return (width - 1) * stride + 1
+
+
+def windows(graph, target):
+    """How each convolution of a graph is cut into tiles."""
+    state = lower_for(graph, target)
+    return [key[1][0] for key in state.kernels if key[0] == "conv2d"]
+
+
+def lines_graph(target, dtype, stride, f=lambda x: x):
+    """A convolution for each width, whose heights leave lines over; whole words of tile registers where there are."""
+    attributes = {"pad": (1, 1, 1, 1), "stride": (stride, stride)}
+    if dtype is DType.F32:
+        cases = [{"window": {"kernel": (3, 3), **attributes}, "h": 7 * stride, "w": sized(w, stride)} for w in WIDTHS]
+        return joined(*(conv(target, c=3, f=f, **case) for case in cases))
+    c = 64 if target.matrix else 4
+    sizes = [(sized(width, stride), c, 8, 3, attributes) for width in WIDTHS]
+    if dtype is DType.U8:
+        return joined(*(byte_conv(target, *size) for size in sizes))
+    return joined(*(wide_conv(target, *size, f) for size in sizes))
+
+
+def checked_lines(target, compiled, dtype, stride):
+    program = compiled(lines_graph(target, dtype, stride), target)
+    inputs = [
+        random_bytes(DType.U8, *v.type.at({"N": 5}), seed=n) if dtype is DType.U8 else random_array(v.type, 5, n)
+        for n, v in enumerate(program.graph.inputs)
+    ]
+    result = run(program, inputs)
+    if dtype is DType.U8:
+        assert_equal(result)
+    else:
+        assert_summed(result, lambda f: lines_graph(target, dtype, stride, f), terms=9 * 64 + 1)
+    labels = [label for label in program.labels if label not in ("pad", "copy", "cast")]
+    assert labels == ["conv2d"] * len(WIDTHS)
+
+
+@pytest.mark.parametrize("chunks", ROWS)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_tiles_over_whole_lines(stride, chunks, target, compiled, monkeypatch):
+    monkeypatch.setattr(lower, "LEAST_CHUNKS", chunks)
+    checked_lines(target, compiled, DType.F32, stride)
+
+
+@pytest.mark.parametrize("dtype", [DType.U8, DType.BF16], ids=str)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_narrow_tiles_over_lines_and_places(stride, dtype, every_target, compiled, monkeypatch):
+    monkeypatch.setattr(lower, "LEAST_CHUNKS", 3)
+    checked_lines(every_target, compiled, dtype, stride)
+
+
+@pytest.mark.parametrize("chunks", ROWS)
+def test_places_of_one_chunk_and_of_many(chunks, every_target, compiled, monkeypatch):
+    monkeypatch.setattr(lower, "LEAST_CHUNKS", chunks)
+    checked_lines(every_target, compiled, DType.U8, 1)
+
+
+def test_as_many_lines_as_fit_the_tile(target):
+    found = windows(lines_graph(target, DType.F32, 1), target)
+    rows = found[0].tiling.rows
+    assert [window.lines for window in found] == [max(1, rows // width) for width in WIDTHS]
+    assert max(window.lines for window in found) == rows // 3
+    for window in found:
+        assert window.rows % window.lines == 0 or window.rows == window.out[0]
+        assert not window.by_places
+
+
+def test_matrix_registers_go_over_places_where_few_are_beyond_the_line(every_target, monkeypatch):
+    """Of chunks of several lines; not where lines fill whole tiles, nor where they are not next to each other."""
+
+    def chosen(stride, chunks):
+        monkeypatch.setattr(lower, "LEAST_CHUNKS", chunks)
+        graph = lines_graph(every_target, DType.U8, stride)
+        whole = byte_conv(every_target, sized(32, stride), 64, 8, 3, {"pad": (1, 1, 1, 1), "stride": (stride, stride)})
+        found = windows(joined(graph, whole), every_target)
+        assert {window.tiling.matrix for window in found} == {every_target.matrix}
+        assert not every_target.matrix or {window.lines for window in found} == {1}
+        return {window.out[1] for window in found if window.by_places}
+
+    narrow = {7, 8, 10, 17, 18} if every_target.matrix else set()
+    assert narrow <= chosen(1, 1) <= set(WIDTHS)
+    assert chosen(1, 1) == set() or every_target.matrix
+    assert chosen(1, 32) <= set(range(3, 17))  # whose chunks have several lines all the same
+    assert chosen(2, 1) == set()
+
+
+def test_the_larger_of_weights_and_picture_is_gone_through_once(target):
+    window = {"kernel": (1, 1)}
+    few, many = (windows(conv(target, window, h=8, w=8, c=64, o=o), target)[0] for o in (8, 128))
+    assert (few.panel_first, many.panel_first) == (False, True)
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 64, 130), (13, 13, 16, 8)], ids=["panels first", "pictures first"])
+def test_both_orders_of_chunks(shape, target, compiled, monkeypatch):
+    """The same sums with the same bits, in either order, at several panels and blocks of rows."""
+    h, w, c, o = shape
+    graph = conv(target, WINDOWS[0], h, w, c, o)
+    first = run(compiled(graph, target))
+    assert_summed(first, lambda f: conv(target, WINDOWS[0], h, w, c, o, f), terms=9 * c + 1)
+    (found,) = windows(graph, target)
+    made = lower.Window
+
+    def turned(*fields):
+        window = made(*fields)
+        return replace(window, panel_first=not window.panel_first)
+
+    monkeypatch.setattr(lower, "Window", turned)
+    (other,) = windows(graph, target)
+    assert found.panel_first != other.panel_first
+    second = run(compiled(graph, target), first.inputs)
+    same_bits(second.outputs, first.outputs)
+
+
+def test_epilogues_over_lines_and_places(every_target, compiled, monkeypatch):
+    """Residuals and narrow outputs go to the right places, whatever the order of rows in a tile."""
+    monkeypatch.setattr(lower, "LEAST_CHUNKS", 2)
+    graphs = []
+    for size in (7, 10, 17):
+        graph = Graph("residual", {"N": (1, 64)})
+        x, r = graph.input("x", TensorType(DType.U8, (N, size, size, 64))), graph.input("r", f32(N, size, size, 40))
+        weight = graph.constant(random_bytes(DType.I8, 40, 3, 3, 64, seed=size))
+        total = graph.add(Cast(DType.F32), graph.add(Conv2d(pad=(1, 1, 1, 1)), x, weight))
+        scaled = graph.add(Mul(), total, graph.constant(np.full(40, 2.0**-16, np.float32)))
+        graph.output("y", graph.add(Quantize(0.0625, 100), graph.add(Add(), scaled, r)))
+        pack_weights(graph, every_target)
+        graphs.append(graph)
+    program = compiled(joined(*graphs), every_target)
+    inputs = [
+        random_bytes(DType.U8, *v.type.at({"N": 5}), seed=n) if v.type.dtype is DType.U8 else random_array(v.type, 5, n)
+        for n, v in enumerate(program.graph.inputs)
+    ]
+    result = run(program, inputs)
+    assert_narrowed(result, share=0.001)
+    labels = [label for label in program.labels if label.startswith("conv2d")]
+    assert labels == ["conv2d+cast+mul+add+quantize"] * 3

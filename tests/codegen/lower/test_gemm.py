@@ -1,17 +1,26 @@
 """Linear lowered: every tail of rows and columns, epilogues, packed weights."""
 
+import ctypes
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from alula.codegen.expression import Expression
+from alula.codegen.kernels.dot import DOT_F32
 from alula.codegen.kernels.tile import panel_width, tile_shape
+from alula.codegen.kernels.tiling import tiling_for
+from alula.codegen.lower.gemm import LEAST_ROWS, Gemm, Panels, attention_parts, block_start, blocks, row_block
+from alula.codegen.module import I64, POINTER, VOID, Code
 from alula.codegen.packing import pack_weights
 from alula.codegen.program import assemble, compile_graph, lower_for
+from alula.codegen.vector import Emitter, Int, Ptr
 from alula.core.dtype import DType
 from alula.core.errors import CodegenError
+from alula.core.target import AVX2
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
+from alula.ops.attention import Attention
 from alula.ops.elementwise import Add, Cast, Gelu, Mul, Relu
 from alula.ops.matmul import Linear
 from alula.ops.quantize import Quantize
@@ -28,6 +37,7 @@ from tests.codegen.harness import (
     random_array,
     random_bytes,
     run,
+    same_bits,
 )
 
 
@@ -288,3 +298,189 @@ def test_tiles_fit_the_registers(target):
     assert rows * vectors + vectors + 1 <= target.vector_registers
     assert panel_width(target) == vectors * target.lanes()
     assert np.dtype(np.float32).itemsize * target.lanes() * 8 == target.vector_bits
+
+
+def gemm_of(target, rows, k=64, n=40, parts=0):
+    """A product as its kernel knows it."""
+    tiling = tiling_for(target, DOT_F32, k)
+    panels = Panels(n, n, panel_width(target), Expression(1))
+    return Gemm(k, k, row_block(tiling, target, k, n), rows, parts, tiling, panels)
+
+
+def cut(jit, target, gemm):
+    """f(rows, threads): the first rows of all blocks, and the end, as the code computes them."""
+    code = Code(target)
+    function = code.function("cut", VOID, [I64, I64, POINTER], exported=True)
+    e = Emitter(code, function)
+    rows, e.threads = (Int(e, argument) for argument in function.args[:2])
+    e.sizes = {"N": rows}
+    count, out = blocks(e, gemm), Ptr(e, function.args[2], DType.I64)
+    e.b.store(count.value, out.value)
+    with e.loop(count + 1) as loop:
+        e.b.store(block_start(rows, gemm.tiling.rows, loop.index, count).value, out.at(loop.index + 1).value)
+    e.end()
+    call = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)(jit(code, "cut")["cut"])
+
+    def run(rows, threads):
+        starts = np.zeros(4096, np.int64)
+        call(rows, threads, starts.ctypes.data)
+        return starts[1 : starts[0] + 2].tolist()
+
+    return run
+
+
+AROUND = [1, 63, 64, 65, 127, 128, 129, 191, 192, 193, 195, 196, 197, 255, 256, 257, 784, 3000]
+
+
+def test_each_thread_has_its_rows_where_there_are_enough(jit, target):
+    gemm = gemm_of(target, N)
+    starts, tile = cut(jit, target, gemm), gemm.tiling.rows
+    for rows in AROUND:
+        for threads in (1, 2, 3, 4, 16):
+            *firsts, end = starts(rows, threads)
+            assert len(firsts) == max(1, min(threads, rows // LEAST_ROWS), -(-rows // gemm.block))
+            assert (firsts[0], end) == (0, -(-rows // tile) * tile)
+            sizes = np.diff([*firsts, end])
+            assert set(sizes % tile) == {0}
+            assert sizes.max() - sizes.min() <= tile
+            assert 0 < sizes.min() <= sizes.max() <= gemm.block
+
+
+def test_threads_share_panels_where_attention_follows(jit, target):
+    """And where there are few rows: blocks are then as many as the cache asks for."""
+    gemm = gemm_of(target, N, parts=3)
+    starts = cut(jit, target, gemm)
+    assert [len(starts(rows, 4)) - 1 for rows in AROUND] == [-(-rows // gemm.block) for rows in AROUND]
+
+
+def test_long_rows_come_in_blocks_that_leave_room_for_panels(target):
+    tiling = tiling_for(target, DOT_F32, 64)
+    for k, n in ((64, 40), (64, 4096), (768, 768), (4096, 20), (10**6, 10)):
+        block = row_block(tiling, target, k, n)
+        assert block % tiling.rows == 0
+        assert block == tiling.rows or 4 * block * k <= target.l2_bytes // 2
+        small = 4 * k * n * 8 <= target.l2_bytes
+        assert not small or block <= 128
+
+
+@pytest.mark.parametrize("dtype", [DType.F32, DType.BF16, DType.I8], ids=str)
+def test_blocks_of_threads_have_the_same_bits(dtype, every_target, compiled):
+    """`run` holds 1, 2, 3 and 4 threads, and pictures alone, to the bits of all."""
+    if dtype is DType.F32 and every_target.int8_dot:
+        pytest.skip("float32 is the same on these targets")
+    sizes = [(rows, 64, 70) for rows in (63, 64, 65, 127, 128, 129, 195, 196, 197)]
+
+    def build(f):
+        if dtype is DType.F32:
+            return joined(*(linear(every_target, *size, f) for size in sizes))
+        return joined(*(narrow_linear(every_target, dtype, *size, f) for size in sizes))
+
+    program = compiled(build(lambda x: x), every_target, threads=4)
+    batch = 3  # so that 1, 2 and 3 times as many rows are shared out
+    inputs = bytes_for(program.graph, batch) if dtype is DType.I8 else None
+    result = run(program, inputs, batch)
+    if dtype is DType.I8:
+        assert_equal(result)
+    else:
+        assert_summed(result, build, terms=65)
+    assert [label for label in program.labels if label not in ("cast", "copy")] == ["linear"] * len(sizes)
+
+
+def test_panels_of_the_same_heads_follow_each_other(jit):
+    """A permutation of the panels, whatever their count; in order where parts are no whole panels."""
+    code = Code(AVX2)
+    counts = [(0, 7), (2, 4), (2, 6), (3, 6), (3, 9), (3, 7)]
+    function = code.function("order", VOID, [POINTER], exported=True)
+    e, spot = Emitter(code, function), 0
+    for parts, count in counts:
+        gemm = gemm_of(AVX2, N, n=count * panel_width(AVX2), parts=parts)
+        out = Ptr(e, function.args[0], DType.I64)
+        for number in range(count):
+            e.b.store(gemm.panel(e.int(number)).value, out.at(spot + number).value)
+        spot += count
+    e.end()
+    orders = np.zeros(spot, np.int64)
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(jit(code, "order")["order"])(orders.ctypes.data)
+    found = [part.tolist() for part in np.split(orders, np.cumsum([count for _, count in counts])[:-1])]
+    assert found == [
+        [0, 1, 2, 3, 4, 5, 6],
+        [0, 2, 1, 3],
+        [0, 3, 1, 4, 2, 5],
+        [0, 2, 4, 1, 3, 5],
+        [0, 3, 6, 1, 4, 7, 2, 5, 8],
+        [0, 1, 2, 3, 4, 5, 6],
+    ]
+
+
+def projected(parts, size=32, f=None, target=None):
+    """x[N,9,20] through one projection into `parts` that attention takes; with two, q has one of its own."""
+    graph = Graph("projected", {"N": (1, 64)})
+    x = graph.input("x", f32(N, 9, 20))
+    merged = graph.add(Linear(), x, graph.constant(random_array(f32(parts * size, 20), 1)))
+    pieces = [graph.add(Slice(2, start * size, (start + 1) * size), merged) for start in range(parts)]
+    if parts == 2:
+        pieces = [graph.add(Linear(), x, graph.constant(random_array(f32(size, 20), 2))), *pieces]
+    graph.output("y", graph.add(Attention(2, 0.25), *pieces))
+    if f:
+        f(graph, merged)
+    if target:
+        pack_weights(graph, target)
+    return graph, merged
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_parts_that_attention_takes_are_counted(parts):
+    assert attention_parts(projected(parts)[1]) == parts
+
+
+def test_a_projection_of_one_part_and_parts_through_reshapes():
+    graph, merged = projected(2)
+    query = next(node for node in graph.nodes if isinstance(node.op, Linear) and node.output is not merged)
+    assert attention_parts(query.output) == 1
+    graph = Graph("shaped", {"N": (1, 64)})
+    x = graph.add(Linear(), graph.input("x", f32(N, 3, 3, 20)), graph.constant(random_array(f32(96, 20), 1)))
+    rows = graph.add(Reshape((N, 9, 96)), x)
+    graph.output("y", graph.add(Attention(2, 0.25), *(graph.add(Slice(2, s, s + 32), rows) for s in (0, 32, 64))))
+    assert attention_parts(x) == 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda g, x: g.output("z", g.add(Gelu(), x)),
+        lambda g, x: g.output("z", g.add(Relu(), g.add(Slice(2, 0, 32), x))),
+        lambda g, x: g.output("z", g.add(Linear(), x, g.constant(random_array(f32(4, 96), 1)))),
+    ],
+    ids=["gelu", "part", "linear"],
+)
+def test_other_uses_want_rows_in_order(other):
+    assert attention_parts(projected(3, f=other)[1]) == 0
+
+
+def test_what_nothing_takes_has_no_parts(target):
+    graph = linear(target, 9, 20, 96)
+    assert attention_parts(graph.outputs[0][1]) == 0
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_the_order_of_panels_leaves_every_bit(parts, target, compiled):
+    """Beside the same projection, alone, whose panels are done in order."""
+    graph, _ = projected(parts, 64, target=target)
+    merged = next(node.inputs[0] for node in graph.nodes if isinstance(node.op, Slice))
+    weight = merged.producer.inputs[1]
+    alone = Graph("alone", {"N": (1, 64)})
+    x = alone.input("x", f32(N, 9, 20))
+    alone.output("m", alone.add(Linear(), x, alone.constant(random_array(f32(parts * 64, 20), 1))))
+    pack_weights(alone, target)
+    assert weight.data.tobytes() == alone.outputs[0][1].producer.inputs[1].data.tobytes()
+    state = lower_for(graph, target)
+    found = [key[1][0] for key in state.kernels if key[0] == "linear"]
+    assert max(gemm.parts for gemm in found) == parts
+    assert all(gemm.panels.count % gemm.parts == 0 for gemm in found)
+    graph.output("m", merged)
+    both = compiled(graph, target)  # an output changes nothing of how the projection is done
+    found = [key[1][0] for key in lower_for(graph, target).kernels if key[0] == "linear"]
+    assert max(gemm.parts for gemm in found) == parts
+    result = run(both)
+    np.testing.assert_allclose(result.outputs[0], result.expected[0], rtol=1e-3, atol=1e-3)  # of scores up to 100
+    same_bits(compiled(alone, target)(*result.inputs), result.outputs[1:])

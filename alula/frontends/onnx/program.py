@@ -1,0 +1,348 @@
+"""The walk over a model's nodes: each is computed now where all is known, else imported by its operator's function."""
+
+from __future__ import annotations
+
+import inspect
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from onnx import AttributeProto, GraphProto, NodeProto
+from onnx.defs import SchemaError, get_schema
+
+from alula.core.dtype import Array, DType
+from alula.core.errors import GraphError, ImportFailed, ShapeError, UnsupportedOperator, UsageError
+from alula.frontends.onnx import DimRange
+from alula.frontends.onnx.batch import NAME, input_types
+from alula.frontends.onnx.call import FOLDS, IMPORTS, Call, Operand, Refused, Sizes, sizes_or_constant
+from alula.frontends.onnx.functions import Functions
+from alula.frontends.onnx.source import DEFAULT_DOMAINS, Source
+from alula.ir.graph import Graph, Value
+from alula.ir.types import TensorType
+from alula.ir.verifier import verify
+
+FAMILIES = (
+    "conv",
+    "create",
+    "indexing",
+    "math",
+    "matmul",
+    "norm",
+    "pool",
+    "quantize",
+    "reduce",
+    "resize",
+    "shape",
+    "sizes",
+)
+MOST_NODES = 50_000
+DEEPEST = 32  # graphs and functions in each other
+LARGEST_FOLD = 1 << 20  # elements of integers that are computed one by one
+NAMED = 4  # nodes of one operator in a message
+
+for _family in FAMILIES:  # importing them fills the tables
+    import_module(f"alula.frontends.onnx.{_family}")
+
+Scope = ChainMap[str, Any]
+UNKNOWN = object()  # what a refused node gave
+
+
+def import_model(source: Source, dim_range: DimRange | None, constants: Mapping[str, Array]) -> Graph:
+    """The graph of a model.  Raises UnsupportedOperator for all operators that we do not know at once."""
+    graph = _Reader(source, dim_range, constants).read()
+    try:
+        verify(graph)
+    except GraphError as error:
+        raise ImportFailed(f"onnx {source.name}: {error}") from error
+    return graph
+
+
+class _Reader:
+    """One walk.  A scope gives what each name stands for: a Value, Sizes, or UNKNOWN."""
+
+    def __init__(self, source: Source, dim_range: DimRange | None, constants: Mapping[str, Array]) -> None:
+        self.source, self.given = source, constants
+        self.proto = source.model.graph
+        self.functions = Functions(source.model)
+        weights = {tensor.name for tensor in self.proto.initializer}
+        taken = [value for value in self.proto.input if value.name not in weights]
+        if unknown := sorted(set(constants) - {value.name for value in taken}):
+            raise UsageError(f"constants of {source.name}: expected names of inputs, got {', '.join(unknown)}")
+        self.types, batch = input_types([value for value in taken if value.name not in constants], dim_range)
+        self.graph = Graph(self.proto.name or "model", {} if batch is None else {NAME: batch})
+        self.views: dict[tuple[Value, object], Value] = {}
+        self.refusals: dict[str, list[str]] = {}
+        self.count = 0
+
+    def read(self) -> Graph:
+        """The whole model."""
+        scope: Scope = ChainMap()
+        for name, type in self.types.items():
+            self._define(scope, name, self.graph.input(name, type))
+        for name, array in self.given.items():
+            self._define(scope, name, self.graph.constant(np.asarray(array), name))
+        found = self._run(self.proto, scope, 0)
+        self.graph.origin = ""
+        if self.refusals:
+            raise UnsupportedOperator(
+                f"onnx {self.source.name}: expected operators that Alula knows, got {self._listing()}"
+            )
+        if not found:
+            raise ImportFailed(f"onnx {self.source.name}: expected at least one output, got none")
+        for value, result in zip(self.proto.output, found, strict=True):
+            if not isinstance(result, Value):
+                raise ImportFailed(f"onnx output {value.name}: expected a tensor, got sizes of the batch")
+            self.graph.output(value.name, result)
+        return self.graph
+
+    def _run(self, proto: GraphProto, scope: Scope, depth: int) -> list[Operand]:
+        """What the outputs of a graph stand for, its nodes being read into `scope`."""
+        if depth > DEEPEST:
+            raise ImportFailed(f"onnx {self.source.name}: expected at most {DEEPEST} graphs in each other, got more")
+        if proto.sparse_initializer:
+            raise ImportFailed(f"onnx {self.source.name}: expected dense weights, got sparse ones")
+        if len(proto.node) > MOST_NODES:
+            raise ImportFailed(f"onnx {self.source.name}: expected at most {MOST_NODES} nodes, got {len(proto.node)}")
+        wanted = [value.name for value in proto.output]
+        live = needed(proto.node, wanted)
+        taken = {name for node in live for name in node.input} | {*wanted} | captured(live)
+        for tensor in proto.initializer:
+            if tensor.name in taken:
+                self._define(scope, tensor.name, self.graph.constant(self.source.array(tensor), tensor.name))
+        for node in live:
+            self._node(node, scope, depth)
+        return [self._lookup(scope, name, "output") for name in wanted]
+
+    def _define(self, scope: Scope, name: str, value: Any) -> None:
+        if name in scope.maps[0]:
+            raise ImportFailed(f"onnx value {name}: expected one definition, got two")
+        scope[name] = value
+
+    def _lookup(self, scope: Scope, name: str, where: str) -> Any:
+        if not name:
+            return None
+        if name not in scope:
+            raise ImportFailed(f"onnx {where}: expected operands that are defined before it, got {name!r:.80}")
+        return scope[name]
+
+    def _node(self, node: NodeProto, scope: Scope, depth: int) -> None:
+        self.count += 1
+        if self.count > MOST_NODES:
+            raise ImportFailed(f"onnx {self.source.name}: expected at most {MOST_NODES} nodes, got more")
+        name = node.name or next(iter(node.output), "")
+        where = f"{node.op_type} {name}".strip()
+        operands = [self._lookup(scope, operand, where) for operand in node.input]
+        if any(operand is UNKNOWN for operand in operands):
+            if not self._known(node):
+                self._refuse(node, name, "")
+            results: Sequence[Any] = [UNKNOWN] * len(node.output)
+        else:
+            self.graph.origin = name
+            results = self._results(node, name, where, operands, scope, depth)
+        for output, result in zip(node.output, [*results, *[None] * len(node.output)], strict=False):
+            if output:
+                self._define(scope, output, result)
+
+    def _known(self, node: NodeProto) -> bool:
+        named = node.domain in DEFAULT_DOMAINS and (node.op_type in IMPORTS or node.op_type in FOLDS)
+        return named or node.op_type in ("If", "Constant") or self.functions.find(node, self.source.opset) is not None
+
+    def _results(
+        self, node: NodeProto, name: str, where: str, operands: list[Operand], scope: Scope, depth: int
+    ) -> Sequence[Any]:
+        try:
+            return self._imported(node, operands, scope, depth)
+        except Refused as refusal:
+            self._refuse(node, name, str(refusal))
+        except UnsupportedOperator:
+            raise
+        except (ShapeError, GraphError) as error:
+            raise ImportFailed(f"onnx {where}: {error}") from error
+        return [UNKNOWN] * len(node.output)
+
+    def _imported(self, node: NodeProto, operands: list[Operand], scope: Scope, depth: int) -> Sequence[Any]:
+        wanted = max((place + 1 for place, output in enumerate(node.output) if output), default=0)
+        default = node.domain in DEFAULT_DOMAINS
+        if default and node.op_type == "If":
+            return self._branch(node, operands, scope, depth)
+        function = None if default and node.op_type in IMPORTS else self.functions.find(node, self.source.opset)
+        if function is not None:
+            return self._function(node, operands, depth)
+        if not default or node.op_type not in IMPORTS | FOLDS:
+            raise Refused("")
+        call = Call(self.graph, self._attributes(node), self._version(node.op_type), wanted, self.views)
+        result = self._folded(call, node.op_type, operands)
+        if result is None:
+            result = self._converted(call, node.op_type, operands)
+        if unread := sorted(set(call.attributes) - call.read):
+            raise Refused(f"with attribute {', '.join(unread)}")
+        results = [result] if isinstance(result, Value | Sizes) else list(result)
+        if any(value is None for value in results[:wanted]) or len(results) < wanted:
+            missing = next(place for place in range(wanted) if place >= len(results) or results[place] is None)
+            if node.output[missing]:
+                raise Refused(f"with its result {missing}")
+        return results
+
+    def _folded(self, call: Call, name: str, operands: list[Operand]) -> Any:
+        """The result of integers that are all known; None where they are not, or where too many would come of it."""
+        if name not in FOLDS or not operands:
+            return None
+        arrays: list[Array | None] = []
+        for operand in operands:
+            if isinstance(operand, Sizes):
+                arrays.append(operand.dims)
+            elif operand is None:
+                arrays.append(None)
+            elif operand.data is None or operand.data.dtype.kind not in "biu" or operand.data.size > LARGEST_FOLD:
+                return None
+            else:
+                arrays.append(operand.data)
+        _check_arguments(FOLDS[name], call, arrays)
+        found = FOLDS[name](call, *arrays)
+        if found is None:
+            return None
+        if isinstance(found, list):
+            return [sizes_or_constant(call, np.asarray(item)) for item in found]
+        return sizes_or_constant(call, np.asarray(found))
+
+    def _converted(self, call: Call, name: str, operands: list[Operand]) -> Any:
+        if name not in IMPORTS:
+            raise Refused("of operands that are not constant")
+        importer = IMPORTS[name]
+        _check_arguments(importer, call, operands)
+        takes = takes_sizes(importer)
+        for place, operand in enumerate(operands):
+            if isinstance(operand, Sizes) and place not in takes:
+                raise Refused("with a number computed from the batch")
+        return importer(call, *operands)
+
+    def _attributes(self, node: NodeProto) -> dict[str, Any]:
+        return {item.name: self._attribute(item) for item in node.attribute}
+
+    def _attribute(self, item: AttributeProto) -> Any:
+        kinds = AttributeProto
+        match item.type:
+            case kinds.FLOAT:
+                return number(item.f)
+            case kinds.INT:
+                return item.i
+            case kinds.STRING:
+                return item.s.decode(errors="replace")
+            case kinds.FLOATS:
+                return [number(value) for value in item.floats]
+            case kinds.INTS:
+                return list(item.ints)
+            case kinds.STRINGS:
+                return [text.decode(errors="replace") for text in item.strings]
+            case kinds.TENSOR:
+                return self.source.array(item.t)
+        raise Refused(f"with attribute {item.name} of an unknown type")
+
+    def _version(self, name: str) -> int:
+        """The opset in which the operator became what it is in the model's."""
+        try:
+            return int(get_schema(name, self.source.opset, "").since_version)
+        except SchemaError:
+            return self.source.opset
+
+    def _branch(self, node: NodeProto, operands: list[Operand], scope: Scope, depth: int) -> Sequence[Any]:
+        """The nodes of the branch that a constant condition chooses, in the place of the node."""
+        condition = operands[0] if operands else None
+        if not isinstance(condition, Value) or condition.data is None or condition.data.size != 1:
+            raise Refused("with a condition that is not constant")
+        chosen = "then_branch" if bool(condition.data.reshape(-1)[0]) else "else_branch"
+        graph = next((item.g for item in node.attribute if item.name == chosen), None)
+        if graph is None or len(graph.output) != len(node.output):
+            raise ImportFailed(f"onnx If {node.name}: expected {chosen} with {len(node.output)} outputs, got another")
+        return self._run(graph, scope.new_child(), depth + 1)
+
+    def _function(self, node: NodeProto, operands: list[Operand], depth: int) -> Sequence[Any]:
+        """The nodes of a function, in the place of the node that calls it."""
+        if depth > DEEPEST:
+            raise ImportFailed(f"onnx {node.op_type}: expected at most {DEEPEST} functions in each other, got more")
+        types = [value_type(operand) for operand in operands]
+        body = self.functions.body(node, self.source.opset, types)
+        if body is None:
+            raise Refused("")
+        scope: Scope = ChainMap()
+        for name, operand in zip(body.input, [*operands, *[None] * len(body.input)], strict=False):
+            scope[name] = operand
+        for inner in needed(body.node, body.output):
+            self._node(self.functions.bound(inner, node, body), scope, depth + 1)
+        named = [*node.output, *[""] * len(body.output)]
+        results = [
+            self._lookup(scope, name, node.op_type) if wanted else None
+            for name, wanted in zip(body.output, named, strict=False)
+        ]
+        if any(result is UNKNOWN for result in results) and not self.refusals:
+            raise Refused("")
+        return results
+
+    def _refuse(self, node: NodeProto, name: str, form: str) -> None:
+        what = f"{node.domain}.{node.op_type}" if node.domain not in DEFAULT_DOMAINS else node.op_type
+        self.refusals.setdefault(f"{what} {form}".strip(), []).append(name)
+
+    def _listing(self) -> str:
+        def entry(what: str, names: list[str]) -> str:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            return f"{what} (at {', '.join(name or 'a node without a name' for name in names[:NAMED])}{more})"
+
+        return "; ".join(entry(what, names) for what, names in self.refusals.items())
+
+
+def _check_arguments(function: Any, call: Call, operands: Sequence[Any]) -> None:
+    try:
+        inspect.signature(function).bind(call, *operands)
+    except TypeError as error:
+        raise Refused(f"with these operands: {error}") from None
+    required = [
+        parameter
+        for parameter in list(inspect.signature(function).parameters.values())[1:]
+        if parameter.default is inspect.Parameter.empty and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ]
+    if any(operand is None for operand in operands[: len(required)]):
+        raise Refused("without an operand that it needs")
+
+
+def number(value: float) -> float:
+    """What was written for a float32 attribute: 1e-5 for 9.999999747378752e-06."""
+    return float(str(np.float32(value)))
+
+
+def takes_sizes(importer: Any) -> set[int]:
+    """The places of operands that may be sizes: those annotated as `Operand`."""
+    parameters = list(inspect.signature(importer).parameters.values())[1:]
+    return {place for place, parameter in enumerate(parameters) if parameter.annotation == "Operand"}
+
+
+def needed(nodes: Sequence[NodeProto], outputs: Sequence[str]) -> list[NodeProto]:
+    """The nodes that the outputs depend on, in their order."""
+    wanted, live = set(outputs), []
+    for node in reversed(nodes):
+        if any(output in wanted for output in node.output):
+            live.append(node)
+            wanted.update(node.input)
+            wanted.update(captured([node]))
+    return live[::-1]
+
+
+def captured(nodes: Sequence[NodeProto]) -> set[str]:
+    """The names that graphs inside the nodes take from around them, and perhaps others."""
+    names: set[str] = set()
+    pending = [item.g for node in nodes for item in node.attribute if item.HasField("g")]
+    while pending:
+        graph = pending.pop()
+        names.update(value.name for value in graph.output)
+        for node in graph.node:
+            names.update(node.input)
+            pending += [item.g for item in node.attribute if item.HasField("g")]
+    return names
+
+
+def value_type(operand: Operand) -> TensorType | None:
+    """The type of an operand."""
+    if isinstance(operand, Value):
+        return operand.type
+    return None if operand is None else TensorType(DType.I64, operand.dims.shape)
