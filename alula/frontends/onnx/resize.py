@@ -82,7 +82,7 @@ def resize(call: Call, x: Value, *operands: Value | None) -> Value:
     if where not in MODES:
         call.refuse(f"with coordinate_transformation_mode {where!r:.40}")
     ranges = _ranges(call, roi, len(axes)) if where == "tf_crop_and_resize" else [(0.0, 1.0)] * len(axes)
-    plans = _plans(call, x, axes, scales, sizes, ranges)
+    plans = _plans(call, x, axes, scales, sizes, ranges, where)
     if mode == "nearest":
         return _nearest(call, x, plans, where)
     if mode not in ("linear", "cubic"):
@@ -135,6 +135,7 @@ def _plans(
     scales: Value | None,
     sizes: Value | None,
     ranges: list[tuple[float, float]] | None,
+    where: str = "",
 ) -> dict[int, _Axis]:
     """What becomes of each axis."""
     ranges = ranges or [(0.0, 1.0)] * len(axes)
@@ -161,6 +162,8 @@ def _plans(
         length = (
             wanted[n] if wanted else floor(size * scale * (end - start) if ranges[n] != (0.0, 1.0) else size * scale)
         )
+        if where == "align_corners" and given and not float(size * scale).is_integer() and scale != 1:
+            call.refuse(f"with align_corners of {size} elements by {scale:.6g}")  # ONNX and its runtime disagree
         if size < 1 or not 1 <= length <= LARGEST_SIZE or size > LARGEST_SIZE or scale <= 0:
             call.refuse(f"of {size} to {length} elements")
         plans[axis] = _Axis(size, length, scale, start, end)

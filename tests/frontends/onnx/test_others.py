@@ -75,12 +75,15 @@ RESIZED = {
             "Resize", [PICTURE, None, SCALES], {"mode": mode, "coordinate_transformation_mode": where}
         )
         for mode in ("nearest", "linear", "cubic")
-        for where in ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel")
+        for where in ("half_pixel", "asymmetric", "pytorch_half_pixel")
     },
     **{
         f"nearest, {how}": Case("Resize", [PICTURE, None, None, SIZES], {"nearest_mode": how})
         for how in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
     },
+    "align corners": Case(
+        "Resize", [PICTURE, None, None, SIZES], {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
+    ),
     "linear to sizes": Case("Resize", [PICTURE, None, None, SIZES], {"mode": "linear"}),
     "cubic, inside alone": Case("Resize", [PICTURE, None, SCALES], {"mode": "cubic", "exclude_outside": 1}),
     "opset 10": Case("Resize", [PICTURE, SCALES], {"mode": "linear"}, opset=10),

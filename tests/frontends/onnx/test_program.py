@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import alula
+from alula.cli.main import main
 from alula.core.errors import ImportFailed, UnsupportedOperator, UsageError
 from alula.frontends.onnx import from_onnx
 from alula.ops.reference import run_reference
@@ -243,3 +244,14 @@ def test_inputs_that_are_no_tensors(tmp_path):
     sequence = helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, None)
     proto = model([node("Relu", ["x"], ["y"])], [sequence], [Y])
     assert refusal(proto, tmp_path) == "onnx input x: expected a tensor of known rank, got another"
+
+
+def test_the_command_line_builds_it(tmp_path, capsys):
+    path, target = saved(model([node("Relu", ["x"], ["y"])], [X], [Y]), tmp_path), tmp_path / "m.alula"
+    assert main(["build", str(path), "-o", str(target), "--dim-range", "1,3,8", "4,3,8"]) == 0
+    assert "takes x f32[N,3,8] with N from 1 to 4" in capsys.readouterr().out
+    with alula.load(target) as session:
+        assert np.array_equal(session.run(normal(2, 3, 8))[0], np.maximum(normal(2, 3, 8), 0))
+    (tmp_path / "bad.onnx").write_bytes(b"no")
+    assert main(["build", str(tmp_path / "bad.onnx"), "-o", str(target)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
