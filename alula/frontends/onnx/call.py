@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from alula.core.dims import Dim, Expr
 from alula.core.dtype import Array, DType, cast_array
-from alula.core.errors import GraphError
-from alula.ir.graph import Graph, Value
+from alula.frontends.call import GraphCall, registers
+from alula.ir.graph import Value
 from alula.ir.op import Op, infer_types
 from alula.ir.types import TensorType
 from alula.ops.elementwise import Cast
@@ -51,7 +51,7 @@ def imports(*names: str) -> Callable[[F], F]:
     Value, or several in ONNX's order: None stands for one that we cannot give.  It must read every attribute that
     changes the result.  Raises GraphError for a name that has an importer.
     """
-    return _registers(IMPORTS, names)
+    return registers(IMPORTS, names)
 
 
 def folds(*names: str) -> Callable[[F], F]:
@@ -59,43 +59,22 @@ def folds(*names: str) -> Callable[[F], F]:
 
     It is called as fold(call, *arrays), None for one that is left out, and gives an array or several.
     """
-    return _registers(FOLDS, names)
-
-
-def _registers(registry: dict[str, Any], names: tuple[str, ...]) -> Callable[[F], F]:
-    def register(function: F) -> F:
-        for name in names:
-            if name in registry:
-                raise GraphError(f"importer of {name}: expected one, got a second")
-            registry[name] = function
-        return function
-
-    return register
-
-
-class Refused(Exception):
-    """An operator in a form that we do not know; the text says which form, `with dilation 2`."""
+    return registers(FOLDS, names)
 
 
 @dataclass(slots=True)
-class Call:
+class Call(GraphCall):
     """One node: the graph it goes to, its attributes, the version of its operator and how many results are wanted."""
 
-    graph: Graph
     attributes: dict[str, Any]
     opset: int
     results: int
-    views: dict[tuple[Value, object], Value] = field(default_factory=dict)
     read: set[str] = field(default_factory=set)
 
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute as a Python value: number, text, array or a list of those."""
         self.read.add(name)
         return self.attributes.get(name, default)
-
-    def refuse(self, form: str) -> NoReturn:
-        """Say that the operator cannot be imported in this form."""
-        raise Refused(form)
 
     def add(self, op: Op, *inputs: Value) -> Value:
         """The output of a new node, or of constants the constant that it would be.
@@ -113,10 +92,6 @@ class Call:
             if len(sizes) == 1 and isinstance(sizes[0], int) and sizes[0] <= most:
                 return self.graph.constant(np.require(apply_op(op, *arrays)[0], requirements="C"), inputs[0].name)
         return self.graph.add(op, *inputs)
-
-    def constant(self, data: Any, dtype: DType) -> Value:
-        """A constant of `data`, a number or nested numbers."""
-        return self.graph.constant(cast_array(np.asarray(data), dtype))
 
     def like(self, number: float, x: Value) -> Value:
         """A number in the element type of x."""
@@ -145,54 +120,12 @@ class Call:
             return tuple(value.dims.reshape(-1).tolist())
         return tuple(self.ints(value, what))
 
-    def cast(self, value: Value, dtype: DType) -> Value:
-        """`value` with another element type; of a constant without a node."""
-        if value.type.dtype is dtype:
-            return value
-        if value.data is not None:
-            return self._view(value, dtype, cast_array(value.data, dtype))
-        return self.add(Cast(dtype=dtype), value)
-
-    def transpose(self, value: Value, *perm: int) -> Value:
-        """`value` with its axes in another order; of a constant a view, without a node."""
-        if perm == tuple(range(value.type.rank)):
-            return value
-        if value.data is not None and len(perm) == value.type.rank:
-            return self._view(value, perm, value.data.transpose(perm))
-        return self.add(Transpose(perm=perm), value)
-
-    def reshape(self, value: Value, *shape: Dim) -> Value:
-        """`value` in another shape; of a constant without a node."""
-        if value.type.shape == shape:
-            return value
-        sizes = tuple(dim for dim in shape if isinstance(dim, int))
-        if value.data is not None and len(sizes) == len(shape):
-            infer_types(Reshape(shape=shape), [value.type])
-            return self._view(value, ("reshape", sizes), value.data.reshape(sizes))
-        return self.add(Reshape(shape=shape), value)
-
-    def _view(self, value: Value, key: object, data: Array) -> Value:
-        """One Value for each way to look at a constant, so that shared weights stay shared."""
-        return self.views.setdefault((value, key), self.graph.constant(data, value.name))
-
 
 def axis_of(call: Call, axis: int, rank: int) -> int:
     """`axis` counted from the front."""
     if not -rank <= axis < max(rank, 1):
         call.refuse(f"with axis {axis} of rank {rank}")
     return axis % max(rank, 1)
-
-
-def channels_last(call: Call, x: Value) -> Value:
-    """y[n,...,c] of x[n,c,...]."""
-    if x.type.rank < 2:
-        call.refuse(f"of an input {x.type} without channels")
-    return call.transpose(x, 0, *range(2, x.type.rank), 1)
-
-
-def channels_first(call: Call, x: Value) -> Value:
-    """y[n,c,...] of x[n,...,c]."""
-    return call.transpose(x, 0, x.type.rank - 1, *range(1, x.type.rank - 1))
 
 
 def sizes_or_constant(call: Call, array: Array) -> Value | Sizes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alula.core.dims import Dim, quotient
-from alula.frontends.onnx.call import Call, channels_first, channels_last, imports
+from alula.frontends.call import channels_first, channels_last
+from alula.frontends.onnx.call import Call, imports
 from alula.frontends.onnx.shape import cut
 from alula.ir.graph import Value
 from alula.ir.types import fixed

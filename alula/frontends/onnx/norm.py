@@ -8,7 +8,8 @@ import numpy as np
 
 from alula.core.dims import Dim, product, quotient
 from alula.core.dtype import DType
-from alula.frontends.onnx.call import Call, Result, axis_of, channels_first, channels_last, imports
+from alula.frontends.call import channels_first, channels_last
+from alula.frontends.onnx.call import Call, Result, axis_of, imports
 from alula.frontends.onnx.reduce import reduced
 from alula.ir.graph import Value
 from alula.ops import elementwise as ops

@@ -14,9 +14,10 @@ from onnx.defs import SchemaError, get_schema
 
 from alula.core.dtype import Array, DType
 from alula.core.errors import GraphError, ImportFailed, ShapeError, UnsupportedOperator, UsageError
+from alula.frontends.call import Refused
 from alula.frontends.onnx import DimRange
 from alula.frontends.onnx.batch import NAME, input_types
-from alula.frontends.onnx.call import FOLDS, IMPORTS, Call, Operand, Refused, Sizes, sizes_or_constant
+from alula.frontends.onnx.call import FOLDS, IMPORTS, Call, Operand, Sizes, sizes_or_constant
 from alula.frontends.onnx.functions import Functions
 from alula.frontends.onnx.source import DEFAULT_DOMAINS, Source
 from alula.ir.graph import Graph, Value
@@ -172,7 +173,7 @@ class _Reader:
             return self._function(node, operands, depth)
         if not default or node.op_type not in IMPORTS | FOLDS:
             raise Refused("")
-        call = Call(self.graph, self._attributes(node), self._version(node.op_type), wanted, self.views)
+        call = Call(self.graph, self._attributes(node), self._version(node.op_type), wanted, views=self.views)
         result = self._folded(call, node.op_type, operands)
         if result is None:
             result = self._converted(call, node.op_type, operands)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alula.core.dims import quotient
-from alula.frontends.torch.call import Call, channels_first, image, imports, pair
+from alula.frontends.call import channels_first
+from alula.frontends.torch.call import Call, image, imports, pair
 from alula.ir.graph import Value
 from alula.ir.types import fixed
 from alula.ops import shape as op_shape

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from alula.core.dims import Dim, product, quotient
-from alula.frontends.torch.call import Call, Result, channels_first, channels_last, imports
+from alula.frontends.call import channels_first, channels_last
+from alula.frontends.torch.call import Call, Result, imports
 from alula.ir.graph import Value
 from alula.ops.elementwise import Add, Mul
 from alula.ops.norm import BatchNorm, LayerNorm

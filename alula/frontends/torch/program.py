@@ -13,8 +13,9 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, InputSpec, OutputKind, TensorArgument
 
 from alula.core.errors import ImportFailed, ShapeError, UnsupportedOperator
+from alula.frontends.call import Refused
 from alula.frontends.torch.batch import batch_of
-from alula.frontends.torch.call import IMPORTS, Call, Refused
+from alula.frontends.torch.call import IMPORTS, Call
 from alula.frontends.torch.decompose import ABOUT_SIZES, SOURCE, decomposed
 from alula.frontends.torch.export import DimRange
 from alula.frontends.torch.names import output_names
@@ -139,7 +140,7 @@ class _Reader:
         vals = node.meta["val"]
         single = isinstance(vals, Tensor)
         types = tuple(self.sizes.type(val) for val in ([vals] if single else vals))
-        call = Call(self.graph, types, self.views)
+        call = Call(self.graph, types, views=self.views)
         kwargs = {key: self._operand(value) for key, value in node.kwargs.items() if key not in MEANINGLESS}
         args = [self._operand(argument) for argument in node.args]
         try:
