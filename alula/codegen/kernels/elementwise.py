@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from alula.codegen.kernels import math
-from alula.codegen.kernels.narrow import SHIFTER, from_bf16, to_bf16, to_bytes
+from alula.codegen.kernels.narrow import from_bf16, to_bf16, to_bytes
 from alula.codegen.vector import Emitter, Vec
 from alula.core.dtype import DType
 from alula.ir.op import Op
@@ -220,7 +220,7 @@ def parameters_of(op: Op) -> tuple[float, ...]:
     """The numbers that an op's rule takes after its operands: not in the code, so that equal kernels are one."""
     match op:
         case Quantize():
-            return (op.factor, SHIFTER + op.zero)
+            return (op.factor, math.SHIFTER + op.zero)
         case Dequantize():
             return (op.scale, float(op.zero))
     return ()

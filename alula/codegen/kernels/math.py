@@ -17,6 +17,7 @@ from alula.core.dtype import DType
 INF, NAN = float("inf"), float("nan")
 LARGEST = 3.4028234663852886e38
 
+SHIFTER = 12582912.0  # 1.5 * 2**23: added to a small number, it leaves it rounded to a whole one in the low bits
 LOG2E = 1.4426950408889634
 LN2_HIGH, LN2_LOW = 0.693147182464599609375, -1.904654299957767e-09  # ln 2 to float32, and the rest
 
@@ -75,7 +76,7 @@ def _reduce(e: Emitter, x: Vec, bias: int) -> tuple[Vec, Vec]:
 
     Adding 1.5 * 2**23 rounds to whole numbers; with `bias` on top, the low bits of the sum are s's exponent.
     """
-    shifter = 12582912.0 + bias
+    shifter = SHIFTER + bias
     shifted = e.fma(x, LOG2E, shifter)
     n = shifted - shifter
     r = e.fma(n, -LN2_LOW, e.fma(n, -LN2_HIGH, x))  # the inner one is exact
@@ -91,8 +92,9 @@ def _exp_inside(e: Emitter, x: Vec) -> Vec:
 def exp2_coarse(e: Emitter, x: Vec) -> Vec:
     """2**x for x <= 0, to 3e-6 of the result; below 2**-126 it is 2**-126.  For what is narrowed.  10 operations."""
     inside = e.max(e.like(x, -126.0), x)
-    shifted = inside + (12582912.0 + 127)
-    f = inside - (shifted - (12582912.0 + 127))
+    shifter = SHIFTER + 127
+    shifted = inside + shifter
+    f = inside - (shifted - shifter)
     s = e.bitcast(e.arithmetic("shl", e.bitcast(shifted, DType.I32), 23), DType.F32)
     return polynomial(e, f, EXP2_COARSE) * s
 

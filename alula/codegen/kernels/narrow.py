@@ -5,10 +5,9 @@ from __future__ import annotations
 from llvmlite import ir
 
 from alula.codegen.kernels.dot import BFloat
+from alula.codegen.kernels.math import SHIFTER
 from alula.codegen.vector import Emitter, Vec
 from alula.core.dtype import DType
-
-SHIFTER = 12582912.0  # 1.5 * 2**23: added to a small number, it leaves it rounded to a whole one in the low bits
 
 
 def from_bf16(e: Emitter, x: Vec) -> Vec:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8
 from alula.codegen.kernels.elementwise import as_f32
+from alula.codegen.kernels.math import SHIFTER
 from alula.codegen.kernels.matrix import TILE_WORDS
 from alula.codegen.kernels.narrow import to_bf16
 from alula.codegen.kernels.rows import Piece, columns, store_parts
@@ -135,7 +136,7 @@ def _level(e: Emitter, weight: Vec) -> Vec:
 
     The largest of a row of large scores may be a little more than 1: the product of its score and scale was rounded.
     """
-    return e.bitcast(e.fma(e.min(weight, 1.0), float(WEIGHT_STEPS), 12582912.0), DType.I32)
+    return e.bitcast(e.fma(e.min(weight, 1.0), float(WEIGHT_STEPS), SHIFTER), DType.I32)
 
 
 def _pad_values(e: Emitter, mixing: Mixing, v: Ptr, values: Ptr, row: int) -> None:
@@ -182,7 +183,7 @@ def _byte_values(e: Emitter, mixing: Mixing, v: Ptr, values: Ptr, scales: Ptr, r
             word = e.constant(0, DType.I32)
             for place in range(count):
                 line = v.at((number * 4 + place) * mixing.row)
-                level = e.bitcast(e.fma(floats(line, column, mask), factor, 12582912.0), DType.I32)  # noqa: B023
+                level = e.bitcast(e.fma(floats(line, column, mask), factor, SHIFTER), DType.I32)  # noqa: B023
                 byte = e.arithmetic("and_", level, 255)
                 word = e.arithmetic("or_", word, e.arithmetic("shl", byte, 8 * place))
             e.store(word, values.cast(DType.I32), number * row + column)  # noqa: B023

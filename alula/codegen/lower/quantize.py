@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from alula.codegen.groups import Group
 from alula.codegen.kernels import math
-from alula.codegen.kernels.narrow import SHIFTER, to_bytes
+from alula.codegen.kernels.narrow import to_bytes
 from alula.codegen.kernels.rows import Piece, fold_row, load_parts, parts, store_parts
 from alula.codegen.lower.sharing import chunks, rows_a_chunk, rows_of
 from alula.codegen.lowering import Chunk, Lowering, lowers
@@ -44,7 +44,7 @@ def quantize_row(e: Emitter, source: Ptr, target: Ptr, scale: Ptr, count: int) -
 
     largest = e.spread(math.tree_max(e, fold_row(e, count, [e.constant(0.0)] * parts(e), larger)))
     factor = e.choose(">", largest, 0.0, float(STEPS) / largest, 0.0)
-    middle = e.constant(SHIFTER + MIDDLE)
+    middle = e.constant(math.SHIFTER + MIDDLE)
 
     def bytes_of(piece: Piece, none: Sequence[Vec]) -> list[Vec]:
         values = load_parts(e, source, piece)
