@@ -75,7 +75,7 @@ class Expression:
         for number, term in enumerate(self.terms):
             vectors = [values[a] if isinstance(a, int) else e.constant(a) for a in term.arguments]
             narrowed = (
-                is_narrowing(t.op) and t.arguments == (len(values),) for t in self.terms[number + 1 : number + 2]
+                is_narrowing(t.op) and t.arguments[0] == len(values) for t in self.terms[number + 1 : number + 2]
             )
             values.append(emit_op(e, term.op, vectors, coarse=any(narrowed)))
         return values[-1]
