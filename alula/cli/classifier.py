@@ -16,7 +16,7 @@ from alula.core.errors import UsageError
 from alula.core.preprocess import Preprocess
 from alula.vision.folder import Picture
 from alula.vision.metrics import ranked
-from alula.vision.stream import stream
+from alula.vision.stream import Batch, stream
 
 if TYPE_CHECKING:
     from alula.runtime.session import Session
@@ -107,10 +107,17 @@ class Predictions:
         return best, np.array([self.listed[index].label for index in known], np.int64)
 
 
+Watch = Callable[[Predictions, Batch, NDArray[np.float32]], None]  # takes each batch with its scores
+
+
 def predict(
-    classifier: Classifier, pictures: Sequence[Picture], batch_size: int, advance: Callable[[int], None]
+    classifier: Classifier,
+    pictures: Sequence[Picture],
+    batch_size: int,
+    advance: Callable[[int], None],
+    watch: Watch | None = None,
 ) -> Predictions:
-    """Every picture's prediction or failure; `advance(count)` is called as they come."""
+    """Every picture's prediction or failure; `advance(count)` is called as they come, and `watch` with each batch."""
     predictions = Predictions(pictures)
     began = perf_counter()
     for batch in stream(pictures, classifier.contract, batch_size):
@@ -120,6 +127,8 @@ def predict(
             scores = classifier.scores(batch.inputs)
             predictions.compute_s += perf_counter() - entered
             predictions.add(batch.indices, scores)
+            if watch is not None:
+                watch(predictions, batch, scores)
         advance(len(batch.indices) + len(batch.failures))
     predictions.elapsed_s = perf_counter() - began
     return predictions

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import Any
 
-from alula.cli.classifier import Classifier, Predictions, open_classifier, predict
+from alula.cli.classifier import Classifier, Predictions, Watch, open_classifier, predict
 from alula.cli.options import chosen_batch
 from alula.cli.progress import progress
 from alula.core.errors import UsageError
 from alula.vision.folder import Picture, list_pictures
 from alula.vision.metrics import Accuracy, accuracy
 from alula.vision.names import ClassName, read_names
+
+Beside = Callable[[Classifier, int], Watch]
 
 
 def class_names(arguments: argparse.Namespace) -> tuple[ClassName, ...]:
@@ -27,15 +30,19 @@ def check_names(names: tuple[ClassName, ...], classes: int) -> None:
 
 
 def evaluate(
-    arguments: argparse.Namespace, names: tuple[ClassName, ...], needs_labels: bool
+    arguments: argparse.Namespace, names: tuple[ClassName, ...], needs_labels: bool, beside: Beside | None = None
 ) -> tuple[Predictions, dict[str, Any]]:
-    """Predictions for the pictures that the options name, and the figures of the run, JSON-ready."""
+    """Predictions for the pictures that the options name, and the figures of the run, JSON-ready.
+
+    `beside` sees the classifier and its batch size first, and what it gives then watches every batch.
+    """
     with open_classifier(arguments.model, arguments.threads) as classifier:
         check_names(names, classifier.classes)
         batch_size = chosen_batch(classifier.session, arguments.batch_size)
         pictures = _chosen(arguments, names, classifier.classes, needs_labels)
+        watch = beside(classifier, batch_size) if beside else None
         with progress("images", len(pictures)) as shown:
-            predictions = predict(classifier, pictures, batch_size, shown.advance)
+            predictions = predict(classifier, pictures, batch_size, shown.advance, watch)
         return predictions, _figures(arguments, classifier, batch_size, predictions)
 
 
@@ -81,15 +88,15 @@ def accuracies(predictions: Predictions) -> tuple[Accuracy, Accuracy]:
     return accuracy(best[:, :1], labels), accuracy(best, labels)
 
 
-def print_account(predictions: Predictions) -> None:
-    """Names each failure on standard error, then says how many pictures became what."""
+def print_account(predictions: Predictions, timed: bool = True) -> None:
+    """Names each failure on standard error, then says how many pictures became what, and how fast if `timed`."""
     for _, reason in sorted(predictions.failures.items()):
         print(f"error: {reason}", file=sys.stderr)
     listed, predicted, failed = len(predictions.listed), len(predictions.classes), len(predictions.failures)
     print(f"images    {listed} listed = {predicted} predicted + {failed} failed")
-    print(
-        f"speed     {predictions.pictures_per_second:.1f} images/s, decoding included ({predictions.elapsed_s:.2f} s)"
-    )
+    if timed:
+        speed = f"{predictions.pictures_per_second:.1f} images/s, decoding included"
+        print(f"speed     {speed} ({predictions.elapsed_s:.2f} s)")
     top1, top5 = accuracies(predictions)
     if top1.total:
         print(f"top-1     {top1}")
