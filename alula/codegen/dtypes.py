@@ -11,6 +11,7 @@ from alula.ir.graph import Graph, Node
 from alula.ir.op import Op
 from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
+from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Cast, Normalize
 from alula.ops.gather import Gather
 from alula.ops.logic import And, Equal, IsNan, Less, LessOrEqual, Not, Or, Where, Xor
@@ -52,7 +53,7 @@ def check_dtypes(graph: Graph) -> None:
         if isinstance(node.op, PRODUCTS):
             _check_product(node)
             continue
-        if isinstance(node.op, Quantize | QuantizeRows | Dequantize):
+        if isinstance(node.op, Quantize | QuantizeRows | Dequantize | DepthwiseConv2d):
             continue  # the op itself takes one dtype alone
         if isinstance(node.op, MaxPool2d):
             _check(node, node.inputs[0].type.dtype, (DType.F32, DType.BF16, DType.U8))

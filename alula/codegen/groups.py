@@ -11,6 +11,7 @@ from alula.ir.graph import Graph, Node, Value
 from alula.ir.op import Op
 from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
+from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Cast
 from alula.ops.matmul import Linear, Matmul
 from alula.ops.norm import LayerNorm
@@ -18,7 +19,7 @@ from alula.ops.outlook import OutlookAttention
 from alula.ops.quantize import Quantize, QuantizeRows
 from alula.ops.shape import Expand, Reshape, Slice, Transpose
 
-EPILOGUE_ANCHORS: tuple[type[Op], ...] = (Linear, Matmul, Conv2d)
+EPILOGUE_ANCHORS: tuple[type[Op], ...] = (Linear, Matmul, Conv2d, DepthwiseConv2d)
 NARROWING_ANCHORS: tuple[type[Op], ...] = (LayerNorm, Attention, OutlookAttention)  # they only narrow what they write
 NARROWING: tuple[type[Op], ...] = (Cast, Quantize)
 VIEWS: tuple[type[Op], ...] = (Reshape, Transpose, Slice, Expand)

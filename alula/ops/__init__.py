@@ -3,6 +3,7 @@
 from alula.ops import (
     attention,
     conv,
+    depthwise,
     elementwise,
     gather,
     logic,
@@ -20,6 +21,7 @@ from alula.ops import (
 __all__ = [
     "attention",
     "conv",
+    "depthwise",
     "elementwise",
     "gather",
     "logic",

@@ -10,6 +10,7 @@ from alula.passes.fold_channel_order import FoldChannelOrder
 from alula.passes.fold_constants import FoldConstants
 from alula.passes.fold_flatten import FoldFlatten
 from alula.passes.fold_input_normalisation import FoldInputNormalisation
+from alula.passes.fold_pad import FoldPad
 from alula.passes.fold_scale_shift import FoldScaleShift
 from alula.passes.fuse_attention import FuseAttention
 from alula.passes.fuse_gelu import FuseGelu
@@ -23,6 +24,7 @@ from alula.passes.remove_dead_code import RemoveDeadCode
 from alula.passes.remove_duplicates import RemoveDuplicates
 from alula.passes.remove_identities import RemoveIdentities
 from alula.passes.rewrite import Pass, Repeat
+from alula.passes.separate_depthwise import SeparateDepthwise
 from alula.passes.simplify_slices import SimplifySlices
 from alula.passes.sink_expansions import SinkExpansions
 from alula.passes.sink_reshapes import SinkReshapes
@@ -52,6 +54,7 @@ PIPELINE: tuple[Pass, ...] = (
     FuseUnfold(),
     FuseOutlookAttention(),
     Repeat((CANONICAL, SinkTransposes(), SinkReshapes())),
+    FoldPad(),
     FoldBatchNorm(),
     FoldInputNormalisation(),
     FoldChannelOrder(),
@@ -61,12 +64,15 @@ PIPELINE: tuple[Pass, ...] = (
     MergeProjections(),
 )
 
+LAST: tuple[Pass, ...] = (SeparateDepthwise(),)  # once everything is folded into convolutions
+
 
 def optimise(graph: Graph) -> Graph:
-    """The same graph, changed in place: passes in order, all of them again until none changes anything.
+    """The same graph, changed in place: passes in order, all of them again until none changes anything, the last once.
 
     Outputs keep their names, types and order; values change by rounding alone.  Raises GraphError, naming the pass, for
     a graph that the verifier refuses.
     """
     Repeat(PIPELINE).run(graph)
+    Repeat(LAST).run(graph)
     return graph

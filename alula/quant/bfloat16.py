@@ -15,7 +15,7 @@ from alula.passes.hoist_narrowing import HoistNarrowing
 from alula.passes.remove_duplicates import RemoveDuplicates
 from alula.passes.reuse_narrow import ReuseNarrow
 from alula.passes.rewrite import Repeat
-from alula.quant.products import narrowable
+from alula.quant.products import depthwise, narrowable
 
 NARROW = Cast(DType.BF16)
 
@@ -33,6 +33,12 @@ def use_bfloat16(graph: Graph) -> None:
         if weight not in stored:
             stored[weight] = graph.constant(to_bfloat16(weight.data), weight.name)
         _replace(graph, node, x, stored[weight], *bias)
+    for node in depthwise(graph):
+        x, *constants = node.inputs
+        with graph.before(node):
+            output = graph.add(node.op, graph.add(NARROW, x), *constants)
+        graph.replace(node.output, output)
+        graph.remove(node)
     for node in list(graph.nodes):
         if isinstance(node.op, Attention) and not node.op.wide and _even_heads(node):
             _replace(graph, node, *node.inputs)

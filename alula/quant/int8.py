@@ -16,6 +16,7 @@ from alula.ir.graph import Graph, Node, Value
 from alula.ir.verifier import verify
 from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
+from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Add, Cast, Mul
 from alula.ops.matmul import Linear
 from alula.ops.norm import LayerNorm
@@ -25,32 +26,37 @@ from alula.passes.hoist_narrowing import HoistNarrowing
 from alula.passes.remove_duplicates import RemoveDuplicates
 from alula.passes.reuse_narrow import ReuseNarrow
 from alula.passes.rewrite import Repeat
-from alula.quant.products import narrowable
+from alula.quant.products import depthwise, narrowable
 from alula.quant.ranges import Range, Runner, observe, root
 
 WIDEN = Cast(DType.F32)
 
 
 def use_int8(graph: Graph, data: Iterable[Array | Sequence[Array]] | None, runner: Runner) -> None:
-    """Linear layers and convolutions with constant float32 weights take bytes, in place.
+    """Linear layers and convolutions with constant float32 weights take bytes, in place; depthwise ones as activations.
 
     Rows that a LayerNorm makes have a scale each, which its kernel finds as it writes them.  All other activations have
     one scale, from the range that `data` shows; without data linear layers have a scale for each row, found in a step
     of its own, and convolutions of anything but pixels stay as they are.  Of attention the second product is one of
     bytes: its weights keep 16 bits, so that long rows of small ones count.
     """
-    products = list(narrowable(graph, DType.I8))
-    ranges: dict[Value, Range] = {}
+    products = [*narrowable(graph, DType.I8), *(depthwise(graph) if data is not None else ())]
+    seen: dict[Value, Range] = {}
     if data is not None:
-        ranges = observe(graph, [node for node in products if not _by_rows(node) and not _pixels(node)], data, runner)
+        seen = observe(graph, [node for node in products if not _by_rows(node) and not _pixels(node)], data, runner)
+    ranges = {node: seen[root(node.inputs[0])] for node in products if root(node.inputs[0]) in seen}
     stored: dict[Value, Weight] = {}  # tied weights stay tied
     for node in products:
         if _pixels(node):
             _use_pixels(graph, node)
         elif _by_rows(node) or (not ranges and isinstance(node.op, Linear)):
             _use_rows(graph, node, stored)
-        elif root(node.inputs[0]) in ranges:
-            _use_range(graph, node, ranges[root(node.inputs[0])], stored)
+        elif node not in ranges:
+            continue
+        elif isinstance(node.op, DepthwiseConv2d):
+            _use_depthwise(graph, node, ranges[node])
+        else:
+            _use_range(graph, node, ranges[node], stored)
     for node in list(graph.nodes):
         if isinstance(node.op, Attention) and node.inputs[0].type.dtype is DType.F32:
             with graph.before(node):
@@ -102,6 +108,17 @@ def _use_range(graph: Graph, node: Node, range: Range, stored: dict[Value, Weigh
     with graph.before(node):
         total = graph.add(WIDEN, graph.add(op, graph.add(quantize, x), levels.levels))
         _put(graph, node, graph.add(Add(), graph.add(Mul(), total, _vector(graph, scales)), _vector(graph, shifts)))
+
+
+def _use_depthwise(graph: Graph, node: Node, range: Range) -> None:
+    """One scale for all of x, which goes into the weights: they stay float32, for they are few."""
+    op, (x, weight, *bias) = node.op, node.inputs
+    assert isinstance(op, DepthwiseConv2d)
+    assert weight.data is not None
+    quantize = range.quantize()
+    scaled = graph.constant(weight.data * np.float32(quantize.scale), weight.name)
+    with graph.before(node):
+        _put(graph, node, graph.add(replace(op, zero=quantize.zero), graph.add(quantize, x), scaled, *bias))
 
 
 def _use_rows(graph: Graph, node: Node, stored: dict[Value, Weight]) -> None:

@@ -1,4 +1,4 @@
-"""Which linear layers and convolutions can be computed in a narrower type."""
+"""Which linear layers and convolutions can take operands of a narrower type."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from alula.core.dims import product
 from alula.core.dtype import DType
 from alula.ir.graph import Graph, Node
 from alula.ops.conv import Conv2d, whole_groups
+from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.matmul import LARGEST_BYTE_SUM, Linear, group_of
 
 LEAST_LANES = 8  # of any target: pixels of so many channels can be widened to whole words on the way
@@ -21,6 +22,15 @@ def narrowable(graph: Graph, weight: DType) -> Iterator[Node]:
         constants = node.inputs[1:]
         if all(value.is_constant and value.type.dtype is DType.F32 for value in constants) and _fits(node, weight):
             yield node
+
+
+def depthwise(graph: Graph) -> Iterator[Node]:
+    """The depthwise convolutions of float32 with a constant weight: their kernels read narrow activations as well."""
+    for node in list(graph.nodes):
+        if isinstance(node.op, DepthwiseConv2d):
+            x, weight, *_ = node.inputs
+            if x.type.dtype is DType.F32 and weight.is_constant:
+                yield node
 
 
 def _fits(node: Node, weight: DType) -> bool:

@@ -17,6 +17,7 @@ from alula.ir.types import TensorType
 from alula.ops.attention import Attention
 from alula.ops.checks import FLOATS, NUMBERS
 from alula.ops.conv import Conv2d, whole_groups
+from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Binary, Cast, Clip, Gelu, LeakyRelu, Normalize, Unary
 from alula.ops.gather import Gather
 from alula.ops.logic import Where
@@ -262,6 +263,16 @@ def conv2d(draw: Draw, op: type[Conv2d]) -> Case:
         weight = (groups, -(-(o // groups) // panel), *packed_shape(k, panel, w))
     bias = types(total, (o,)) if draw(st.booleans()) else ()
     return op(**fit, groups=groups, **attributes), (x, *types(w, weight), *bias)
+
+
+@of(DepthwiseConv2d)
+def depthwise_conv2d(draw: Draw, op: type[DepthwiseConv2d]) -> Case:
+    fit, c, dtype = window(draw), draw(dims), draw(st.sampled_from([DType.F32, DType.BF16, DType.U8]))
+    kernel = fit.pop("kernel")
+    zero = draw(st.integers(0, 255)) if dtype is DType.U8 else 0
+    x = TensorType(dtype, (draw(dims), *sizes_for(draw, {"kernel": kernel, **fit}), c))
+    bias = types(DType.F32, (c,)) if draw(st.booleans()) else ()
+    return op(**fit, zero=zero), (x, *types(DType.F32, (*kernel, c)), *bias)
 
 
 @of(MaxPool2d, AvgPool2d)

@@ -182,13 +182,23 @@ class ChannelNorm(nn.Module):
 
 
 CONVOLUTIONS = {"conv2d": 5, "relu": 5, "add": 2, "max_pool2d": 1, "reduce_mean": 1, "linear": 1}
-GATES = {"conv2d": 1, "linear": 4, "silu": 1, "relu": 1, "hard_sigmoid": 1, "mul": 1, "concat": 1, "reduce_mean": 1}
+GATES = {
+    "depthwise_conv2d": 1,
+    "linear": 4,
+    "silu": 1,
+    "relu": 1,
+    "hard_sigmoid": 1,
+    "mul": 1,
+    "concat": 1,
+    "reduce_mean": 1,
+}
 VIT = {"conv2d": 1, "linear": 3, "slice": 4, "attention": 1, "layer_norm": 2, "gelu": 1, "add": 3, "mul": 1}
+MIXER = {"depthwise_conv2d": 1, "layer_norm": 1, "linear": 2}
 ARCHITECTURES: dict[str, tuple[type[nn.Module], dict[str, int]]] = {
     "residual": (Residual, {**CONVOLUTIONS, "reshape": 1}),
     "separable": (Separable, {**GATES, "max_pool2d": 1, "reshape": 1}),
     "tokens": (Tokens, {**VIT, "expand": 1, "concat": 1, "reshape": 2}),
-    "channel norm": (ChannelNorm, {"conv2d": 1, "layer_norm": 1, "linear": 2, "gelu": 1, "add": 1, "reduce_mean": 1}),
+    "channel norm": (ChannelNorm, {**MIXER, "gelu": 1, "add": 1, "reduce_mean": 1}),
 }
 
 

@@ -8,6 +8,7 @@ from alula.ir.graph import Graph
 from alula.ir.types import TensorType
 from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
+from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Gelu, Relu
 from alula.ops.matmul import Linear
 from alula.ops.norm import LayerNorm
@@ -40,6 +41,15 @@ def network() -> Graph:
     mixed = graph.add(Attention(2, 0.25), *parts)
     hidden = graph.add(Gelu(), graph.add(Linear(), mixed, graph.constant(normal(64, 32, seed=8), "up"), bias(64, 9)))
     graph.output("y", graph.add(Linear(), hidden, graph.constant(normal(10, 64, seed=10), "down"), bias(10, 11)))
+    return graph
+
+
+def separable() -> Graph:
+    """A convolution of each channel by itself, after a linear layer that can write narrow elements."""
+    graph = Graph("test", {"N": (1, 64)})
+    x = graph.add(Linear(), graph.input("x", TensorType(DType.F32, (N, 6, 5, 8))), graph.constant(normal(12, 8)))
+    taps = graph.constant(normal(12, 3, 3, seed=3).transpose(1, 2, 0).copy())
+    graph.output("y", graph.add(DepthwiseConv2d((2, 1), (1, 1, 1, 1)), x, taps, graph.constant(normal(12, 1)[:, 0])))
     return graph
 
 

@@ -7,10 +7,11 @@ from alula.ir.graph import Graph
 from alula.ir.types import TensorType
 from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
+from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Cast
 from alula.ops.matmul import Linear
 from alula.quant.bfloat16 import use_bfloat16
-from tests.quant.networks import N, error, network, normal, one_linear, pictures
+from tests.quant.networks import N, error, network, normal, one_linear, pictures, separable
 
 WORST = 0.02  # of the largest output: five products with 8 bits each
 
@@ -38,6 +39,15 @@ def test_operands_are_bfloat16_and_sums_float32() -> None:
         if other.data is not None:
             assert other.data.tobytes() == to_bfloat16(plain[other.name]).tobytes()
             assert all(value.type.dtype is DType.F32 for value in bias)
+
+
+def test_depthwise_convolutions_read_bfloat16_and_keep_their_weights() -> None:
+    graph = separable()
+    use_bfloat16(graph)
+    (node,) = (node for node in graph.nodes if isinstance(node.op, DepthwiseConv2d))
+    assert [str(value.type.dtype) for value in node.inputs] == ["bf16", "f32", "f32"]
+    x = np.random.default_rng(0).standard_normal((4, 6, 5, 8)).astype(np.float32)
+    assert 0 < error(graph, separable(), x) < WORST
 
 
 def test_values_are_rounded_before_views_and_once() -> None:

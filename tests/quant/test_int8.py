@@ -8,12 +8,25 @@ from alula.ir.graph import Graph
 from alula.ir.types import TensorType
 from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
+from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.matmul import Linear
 from alula.ops.norm import LayerNorm
 from alula.ops.quantize import Quantize, QuantizeRows
 from alula.ops.reference import run_reference
 from alula.quant.int8 import use_int8
-from tests.quant.networks import SCALE, SHIFT, N, by_reference, error, network, normal, one_linear, ops, pictures
+from tests.quant.networks import (
+    SCALE,
+    SHIFT,
+    N,
+    by_reference,
+    error,
+    network,
+    normal,
+    one_linear,
+    ops,
+    pictures,
+    separable,
+)
 
 WORST = 0.03  # of the largest output
 DATA = [pictures(8, seed=1)]
@@ -72,6 +85,26 @@ def pixel_conv(scale: tuple[float, ...], shift: tuple[float, ...], bias: bool = 
     constants = [normal(8, 3, 4, 3), *([normal(8, seed=1)] if bias else [])]
     graph.output("y", graph.add(op, x, *map(graph.constant, constants)))
     return graph
+
+
+def test_depthwise_convolutions_read_bytes_and_keep_their_weights() -> None:
+    x = np.random.default_rng(0).uniform(-3, 1, (4, 6, 5, 8)).astype(np.float32)
+    graph = lowered(separable(), [x])
+    (node,) = (node for node in graph.nodes if isinstance(node.op, DepthwiseConv2d))
+    assert [str(value.type.dtype) for value in node.inputs] == ["u8", "f32", "f32"]
+    assert 0 < node.op.zero < 255
+    assert 0 < error(graph, separable(), x) < WORST
+    assert "quantize" not in ops(lowered(separable(), None))
+
+
+def test_a_product_right_after_another_one_is_one_of_bytes() -> None:
+    graph = Graph("test", {"N": (1, 64)})
+    x = graph.input("x", TensorType(DType.F32, (N, 8)))
+    graph.output(
+        "y", graph.add(Linear(), graph.add(Linear(), x, graph.constant(normal(12, 8))), graph.constant(normal(4, 12)))
+    )
+    graph = lowered(graph, [np.random.default_rng(0).standard_normal((4, 8)).astype(np.float32)])
+    assert [node.output.type.dtype for node in graph.nodes if isinstance(node.op, Linear)] == [DType.I32] * 2
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -3,6 +3,7 @@
 from alula.codegen.lower import (  # noqa: F401
     attention,
     conv,
+    depthwise,
     gather,
     gemm,
     map,
