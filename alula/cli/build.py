@@ -23,7 +23,7 @@ from alula.cli.options import ALL, PRECISIONS, QUANTISED, REFERENCE, add_json, c
 from alula.cli.progress import stage
 from alula.cli.report import write_json
 from alula.core.errors import UsageError
-from alula.core.preprocess import Preprocess, named_preprocess
+from alula.core.preprocess import NAMED, Preprocess, named_preprocess
 
 if TYPE_CHECKING:
     from alula.compiler import BuildConfig
@@ -58,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--target", default="native", metavar="T", help="processor to build for (native: this one)")
     parser.add_argument(
-        "--preprocess", metavar="P", help="volo, imagenet or a JSON file (default: what the exported program carries)"
+        "--preprocess", metavar="P", help=f"{', '.join(NAMED)} or a JSON file (default: what the program carries)"
     )
     parser.add_argument("--no-fold-normalisation", action="store_true", help="take normalised float32, not pictures")
     _add_pictures(parser)
@@ -219,7 +219,7 @@ def contract(option: str | None, model: Path, graph: Graph) -> Preprocess | None
     """The preprocessing contract of --preprocess, or the one that the exported program carries, if any."""
     if option is None:
         return graph.preprocess
-    if option in ("volo", "imagenet"):
+    if option in NAMED:
         return named_preprocess(option, _picture_size(model, graph))
     return Preprocess.from_json(_json_file(Path(option)))
 
@@ -238,6 +238,6 @@ def _json_file(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         reason = error.strerror or error
-        raise UsageError(f"preprocess {path}: expected volo, imagenet or a JSON file, got {reason}") from error
+        raise UsageError(f"preprocess {path}: expected {', '.join(NAMED)} or a JSON file, got {reason}") from error
     except ValueError as error:
         raise UsageError(f"preprocess {path}: expected JSON, got {' '.join(str(error).split())}") from error

@@ -18,7 +18,7 @@ from alula.core.errors import AlulaError, UsageError
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-COMMANDS = ("export", "fetch", "build", "infer", "eval", "classify", "perf", "inspect", "doctor")
+COMMANDS = ("export", "fetch", "build", "compile", "infer", "eval", "classify", "perf", "inspect", "doctor")
 DONE, WORK_FAILED, WRONG_USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 

@@ -58,6 +58,7 @@ class Code:
         """LLVM's code generator for the target."""
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
+        llvm.initialize_native_asmparser()  # for instructions that have no intrinsic
         target = llvm.Target.from_triple(TRIPLE)
         features = "-prefer-256-bit" if self.target.vector_bits == 512 else ""
         return target.create_target_machine(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite
 from typing import Any, ClassVar, Literal, get_args
 
@@ -11,6 +11,8 @@ from alula.core.errors import UsageError
 Resampling = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Library = Literal["pillow", "opencv"]
 Order = Literal["RGB", "BGR"]
+
+NAMED = ("volo", "volo-opencv", "imagenet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,16 @@ def imagenet(size: int, crop_fraction: float, resampling: Resampling = "bicubic"
 
 
 def named_preprocess(name: str, size: int) -> Preprocess:
-    """`volo` (crop fraction 0.96, for D1 to D3) or `imagenet` (0.875), at `size` pixels; else UsageError."""
+    """One of NAMED, at `size` pixels; else UsageError.
+
+    `volo`: crop fraction 0.96, for D1 to D3; `volo-opencv`: the same by OpenCV, as MagicMind's sample has
+    it; `imagenet`: crop fraction 0.875.
+    """
     match name:
         case "volo":
             return imagenet(size, 0.96)
+        case "volo-opencv":
+            return replace(imagenet(size, 0.96), library="opencv", antialias=False)
         case "imagenet":
             return imagenet(size, 0.875)
-    raise UsageError(f"preprocess: expected volo, imagenet or a JSON file, got {name!r}")
+    raise UsageError(f"preprocess: expected {', '.join(NAMED)} or a JSON file, got {name!r}")

@@ -73,12 +73,12 @@ def load_digits(part: Part) -> Digits:
     return Digits(pixels, labels[chosen], chosen)
 
 
-def write_digits_images(folder: Path) -> int:
-    """How many held-out pictures were written, as `folder/<digit>/<place>.png`, 32x32 RGB.
+def write_digits_images(folder: Path, part: Part = "held-out") -> int:
+    """How many pictures of one side of the split were written, as `folder/<digit>/<place>.png`, 32x32 RGB.
 
     Raises AlulaError for a folder that cannot be written, UsageError when scikit-learn is not installed.
     """
-    digits = load_digits("held-out")
+    digits = load_digits(part)
     try:
         for pixels, label, place in zip(digits.pixels, digits.labels, digits.places, strict=True):
             path = folder / CLASS_NAMES[label] / f"{place:04d}.png"

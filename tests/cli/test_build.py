@@ -169,7 +169,7 @@ def test_other_files_are_named_for_what_they_are(
     [
         (["--shape-mutable", "yes"], "expected true or false, got 'yes'"),
         (["--dim-range", "1,3", "x"], "expected sizes like 1,3,224,224, got 'x'"),
-        (["--preprocess", "none.json"], "expected volo, imagenet or a JSON file, got No such file"),
+        (["--preprocess", "none.json"], "expected volo, volo-opencv, imagenet or a JSON file, got No such file"),
         (["--preprocess", "broken.json"], "preprocess broken.json: expected JSON, got Expecting value"),
         (["--preprocess", "wrong.json"], "preprocess: expected keys among"),
         (["-o", "none/m.alula"], "writing none/m.alula: expected an existing folder, got none"),

@@ -16,6 +16,9 @@ VOLO = named_preprocess("volo", 224)
 def test_published_evaluations() -> None:
     assert (VOLO.resize, VOLO.crop, VOLO.resampling, VOLO.order) == (233, 224, "bicubic", "RGB")
     assert (imagenet(448, 1.15).resize, imagenet(224, 0.875).resize) == (389, 256)
+    by_opencv = named_preprocess("volo-opencv", 224)
+    assert (by_opencv.resize, by_opencv.crop, by_opencv.resampling) == (233, 224, "bicubic")
+    assert (by_opencv.library, by_opencv.antialias) == ("opencv", False)
 
 
 # Resized sizes and margins worked out by hand: 233 * 500 / 375 = 310.67; half of 9 is 4.5, rounded to the even 4.
