@@ -296,10 +296,13 @@ WRONG = [
     ("export volo_digits --checkpoint other.pth -o new", "error: checkpoint other.pth: expected the 102 entries"),
     ("export volo_d7 -o new", "error: model: expected one of volo_d1, "),
     ("export volo_digits -o nowhere/new", "error: writing nowhere/new: expected an existing folder"),
-    ("build other.pth -o new", "error: model other.pth: expected an exported program (.pt2), got a checkpoint"),
+    (
+        "build other.pth -o new",
+        "error: model other.pth: expected an exported program (.pt2) or TorchScript (.pt), got a checkpoint",
+    ),
     (
         "build picture.png -o new",
-        "error: model picture.png: expected an exported program (.pt2) or an ONNX model (.onnx), got another kind",
+        "error: model picture.png: expected an exported program (.pt2) or TorchScript (.pt), got another kind",
     ),
     ("build PT2 -o empty", "error: writing empty: expected a file, got a folder"),
     ("build PT2 -o new --target mips", "error: target: expected one of avx2, "),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import zipfile
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -24,16 +23,15 @@ from alula.cli.progress import stage
 from alula.cli.report import write_json
 from alula.core.errors import UsageError
 from alula.core.preprocess import NAMED, Preprocess, named_preprocess
+from alula.frontends.torch.kind import kind_of
 
 if TYPE_CHECKING:
     from alula.compiler import BuildConfig
     from alula.ir.graph import Graph
     from alula.vision.folder import Picture
 
-HELP = "build an offline model file from an exported PyTorch program or an ONNX model"
+HELP = "build an offline model file from a PyTorch program, exported or TorchScript, or an ONNX model"
 CALIBRATION_NUM, EVAL_NUM = 64, 256
-ZIP_MAGIC = b"PK\x03\x04"
-PICKLE_MAGIC = b"\x80"
 ONNX = ".onnx"
 
 
@@ -43,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "model",
         type=Path,
         metavar="MODEL",
-        help="exported program, as `alula export` writes it (.pt2), or ONNX (.onnx)",
+        help="exported program, as `alula export` writes it (.pt2), TorchScript (.pt) or ONNX (.onnx)",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="M.alula", help="model file to write")
     parser.add_argument(
@@ -96,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_writable(arguments.json)
     onnx = arguments.model.suffix.lower() == ONNX
     if not onnx:
-        check_exported(arguments.model)
+        kind_of(arguments.model)  # said before torch is loaded
     config = _config(arguments)
     calibrating, comparing = _pictures(arguments)
     began = perf_counter()
@@ -184,35 +182,6 @@ def _shape(text: str) -> tuple[int, ...]:
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise argparse.ArgumentTypeError(f"expected sizes like 1,3,224,224, got {text!r}")
     return tuple(map(int, parts))
-
-
-def check_exported(path: Path) -> None:
-    """Raises UsageError, saying what the file is and what to do, unless `path` can be an exported program."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(len(ZIP_MAGIC))
-    except OSError as error:
-        raise UsageError(f"model {path}: expected a readable file, got {error.strerror or error}") from error
-    if head == ZIP_MAGIC and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.namelist()
-        if any(entry.endswith("/archive_format") or "models/" in entry for entry in entries):
-            return
-        if any("/code/" in entry for entry in entries):
-            raise UsageError(f"model {path}: expected an exported program (.pt2), got TorchScript")
-        if any(entry.endswith("/data.pkl") for entry in entries):
-            raise _checkpoint(path)
-        raise UsageError(f"model {path}: expected an exported program (.pt2), got a zip file without one")
-    if head[:1] == PICKLE_MAGIC:
-        raise _checkpoint(path)
-    found = "a built model file" if path.suffix.lower() == ".alula" else "another kind of file"
-    raise UsageError(f"model {path}: expected an exported program (.pt2) or an ONNX model (.onnx), got {found}")
-
-
-def _checkpoint(path: Path) -> UsageError:
-    return UsageError(
-        f"model {path}: expected an exported program (.pt2), got a checkpoint (alula export --checkpoint)"
-    )
 
 
 def contract(option: str | None, model: Path, graph: Graph) -> Preprocess | None:

@@ -125,12 +125,17 @@ def test_contract_of_the_program_and_of_a_file(compiler: Compiler) -> None:
     assert compiler.asked["preprocess"] == own
 
 
+def test_torchscript_goes_to_the_same_importer(compiler: Compiler) -> None:
+    with zipfile.ZipFile("script.pt", "w") as archive:
+        archive.writestr("script/code/__torch__/models/net.py", "")
+    assert main(["build", "script.pt", "-o", "m.alula"]) == 0
+    assert compiler.asked["dim_range"] is None
+
+
 def files(folder: Path) -> None:
     """Files that are no exported programs."""
     torch.save({"a": torch.zeros(1)}, folder / "checkpoint.pth.tar")
     torch.save({"a": torch.zeros(1)}, folder / "legacy.pt", _use_new_zipfile_serialization=False)
-    with zipfile.ZipFile(folder / "script.pt", "w") as archive:
-        archive.writestr("script/code/__torch__.py", "")
     with zipfile.ZipFile(folder / "other.zip", "w") as archive:
         archive.writestr("readme", "")
     (folder / "m.txt").write_text("PK")
@@ -140,9 +145,8 @@ def files(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("checkpoint.pth.tar", r"got a checkpoint \(alula export --checkpoint\)"),
+        ("checkpoint.pth.tar", "got a checkpoint: weights without their model, which alula export --checkpoint"),
         ("legacy.pt", "got a checkpoint"),
-        ("script.pt", "got TorchScript"),
         ("other.zip", "got a zip file without one"),
         ("m.txt", "got another kind of file"),
         ("empty.pt2", "got another kind of file"),

@@ -57,7 +57,7 @@ def conv2d_named_padding(
     return _convolved(call, x, weight, bias, stride, pad, dilation, groups)
 
 
-@imports("aten.convolution.default")
+@imports("aten.convolution.default", "aten._convolution.default")
 def convolution(
     call: Call,
     x: Value,
@@ -69,8 +69,9 @@ def convolution(
     transposed: bool,
     output_padding: Sizes,
     groups: int,
+    *_: bool,
 ) -> Value:
-    """The general form, of which we have the forward one over two axes."""
+    """The general form, of which we have the forward one over two axes; traces add which library may compute it."""
     if transposed:
         call.refuse("transposed")
     if weight.type.rank != 4:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from alula.core.errors import ImportFailed, UsageError
+from alula.core.errors import AlulaError, ImportFailed, UsageError
 from alula.core.files import atomic_write
 from alula.frontends.torch.archive import checked_archive
 
@@ -51,6 +51,8 @@ def export_program(
     try:
         with _evaluating(module), _quiet():
             program = torch.export.export(module, examples, dynamic_shapes=shapes)
+    except AlulaError:
+        raise
     except Exception as error:  # the module's own code ran: anything can come out
         if "specialized" in str(error) or "Constraints violated" in str(error):
             raise _frozen(where, shared, smallest, largest) from error

@@ -6,6 +6,9 @@ import re
 from typing import Any
 
 FRAME = re.compile(r'File "(.*)", line (\d+), in forward$', re.MULTILINE)  # other frames may be the exporter's own
+SCRIPT_FRAME = re.compile(r'^(?:  File "(.+)", line (\d+)|(.+)\((\d+)\): )', re.MULTILINE)  # of a script, of a trace
+SERIALISED = "code/__torch__"  # the file that TorchScript writes for itself
+ORIGIN = "alula_origin"  # what is known beforehand, among a node's annotations
 SEPARATOR = re.compile(r"[/\\]")
 LIBRARY = re.compile(r"[/\\](?:site|dist)-packages[/\\]torch[/\\]")
 
@@ -15,10 +18,24 @@ def origin_of(meta: dict[str, Any]) -> str:
 
     Only a file's base name comes along: the folders of whoever exported the model are nobody's business.
     """
+    if ORIGIN in (known := meta.get("custom") or {}):
+        return str(known[ORIGIN])
     frames = FRAME.findall(meta.get("stack_trace") or "")
+    return f"{module_path(meta)} {_line(frames[::-1])}".strip()
+
+
+def script_origin(node: Any) -> str:
+    """The same of a node of TorchScript, `layer1.0 resnet.py:97`, as far as the file keeps it."""
+    found = [(a or c, b or d) for a, b, c, d in SCRIPT_FRAME.findall(node.sourceRange())]
+    modules = [call.rpartition("(")[0] for call in (node.getModuleHierarchy() or node.scopeName()).split(".")]
+    path = ".".join(filter(None, modules))
+    return f"{path} {_line([frame for frame in found if not frame[0].startswith(SERIALISED)])}".strip()
+
+
+def _line(frames: list[tuple[str, str]]) -> str:
+    """`volo.py:93` of the first frame, innermost first, that is not torch's own."""
     own = [frame for frame in frames if not LIBRARY.search(frame[0])] or frames
-    line = f"{SEPARATOR.split(own[-1][0])[-1]}:{own[-1][1]}" if own else ""
-    return f"{module_path(meta)} {line}".strip()
+    return f"{SEPARATOR.split(own[0][0])[-1]}:{own[0][1]}" if own else ""
 
 
 def module_path(meta: dict[str, Any]) -> str:

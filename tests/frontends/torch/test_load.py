@@ -88,11 +88,12 @@ def test_files_that_are_none(path: Path) -> None:
 
 
 def test_arguments_that_make_no_sense(path: Path) -> None:
-    with pytest.raises(UsageError, match=r"expected no example inputs with a file, got some"):
+    saved(path)
+    with pytest.raises(UsageError, match=r"expected no example inputs with an exported program, got some"):
         from_torch(path, (image(1, 3, 5, 5),))
     with pytest.raises(UsageError, match=r"from_torch: expected example inputs with a module, got none"):
         from_torch(Net())
-    with pytest.raises(UsageError, match=r"expected a torch\.nn\.Module or the path of a \.pt2 file, got dict"):
+    with pytest.raises(UsageError, match=r"expected a torch\.nn\.Module or the path of a \.pt2 or \.pt file, got dict"):
         from_torch({})
     with pytest.raises(UsageError, match=r"example inputs: expected a tuple of tensors"):
         from_torch(Net(), ("images",))
