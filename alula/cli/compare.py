@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from alula.cli.calibration import Inputs, report_calibration
 from alula.cli.classifier import Classifier, open_classifier
+from alula.cli.inputs import random_inputs
 from alula.cli.options import PRECISIONS, QUANTISED, REFERENCE
-from alula.cli.perf import random_inputs
 from alula.cli.progress import progress, stage
 from alula.cli.report import print_table, write_json
 from alula.core.errors import AlulaError

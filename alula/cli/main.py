@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
@@ -18,7 +18,19 @@ from alula.core.errors import AlulaError, UsageError
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-COMMANDS = ("export", "fetch", "build", "compile", "infer", "eval", "classify", "perf", "inspect", "doctor")
+COMMANDS = (
+    "export",
+    "fetch",
+    "build",
+    "compile",
+    "infer",
+    "eval",
+    "classify",
+    "perf",
+    "perf compare",
+    "inspect",
+    "doctor",
+)
 DONE, WORK_FAILED, WRONG_USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
@@ -41,9 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done; 1 the work failed; 2 wrong usage or unusable input; 130 interrupted; 141 nobody reads the output.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    return guarded(lambda: _run(words))
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """The exit code of `work`; what goes wrong in it becomes one line on standard error."""
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters in them, the decoder raises
     try:
-        code = _run(words)
+        code = work()
         sys.stdout.flush()
     except AlulaError as error:
         return _report(str(error), WORK_FAILED if _out_of_space(error.__cause__) else WRONG_USAGE)
@@ -63,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    if words[:2] == ["perf", "compare"]:  # a command of two words; argparse knows one
+        words = ["perf compare", *words[2:]]
     named = next((word for word in words if not word.startswith("-")), None)
     parser, modules = _parser([named] if named in COMMANDS else COMMANDS)
     try:
@@ -84,7 +103,7 @@ def _parser(commands: Sequence[str]) -> tuple[Parser, dict[str, ModuleType]]:
     parser = Parser(prog="alula", description="Compiles trained vision models for fast inference on this machine.")
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    modules = {command: import_module(f"alula.cli.{command}") for command in commands}
+    modules = {command: import_module(f"alula.cli.{command.replace(' ', '_')}") for command in commands}
     for command, module in modules.items():
         own = subparsers.add_parser(command, help=module.HELP, description=module.HELP, allow_abbrev=False)
         module.configure(own)

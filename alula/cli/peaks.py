@@ -22,13 +22,13 @@ def macs_by_arithmetic(steps: Iterable[StepInfo]) -> dict[str, int]:
     return macs
 
 
-def measured_peaks(session: Session) -> dict[str, float]:
-    """G operations a second that the session's threads reach in registers, for each arithmetic that its steps use."""
+def measured_peaks(session: Session, threads: int) -> dict[str, float]:
+    """G operations a second that so many threads reach in registers, in each arithmetic of the session's steps."""
     from alula.core.target import target_named
     from alula.runtime.host import measure_peak
 
     target = target_named(session.target)
-    return {dtype: measure_peak(target, dtype, session.threads) for dtype in macs_by_arithmetic(session.steps)}
+    return {dtype: measure_peak(target, dtype, threads) for dtype in macs_by_arithmetic(session.steps)}
 
 
 def ideal_ms(steps: Iterable[StepInfo], batch: int, peaks: Mapping[str, float]) -> float:

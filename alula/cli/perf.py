@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import resource
-import sys
 from pathlib import Path
-from random import Random
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from alula.cli.options import add_json, add_model, add_threads, check_writable, chosen_batch, positive
+from alula.cli.inputs import random_inputs
+from alula.cli.options import add_json, add_model, add_threads, check_writable, chosen_batch, positive, seconds
 from alula.cli.peaks import ideal_ms, measured_peaks
 from alula.cli.profile import measured_steps, print_table, table, write_trace
-from alula.cli.progress import progress
 from alula.cli.report import write_json
-from alula.core.dtype import Array, DType, to_bfloat16
+from alula.cli.scenario import OFFLINE, SCENARIOS, result_text, wanted_batch
+from alula.cli.statistics import median_interval, spread, summary
+from alula.cli.streams import Inputs, Limits, Streams, Timed
+from alula.cli.usage import peak_rss_mb
+from alula.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from alula.runtime.session import Port, Session
+    from alula.runtime.session import Session
 
 HELP = "latency and throughput of a model file on random input"
 ITERATIONS = 50
-WARM_UP_RUNS = 3
-WARM_UP_S = 0.5
-SEED = 0
-CHUNK = 1 << 16
-DRAWN_MEAN, DRAWN_STD = 127.5, 73.9  # of the whole numbers 0 to 255
+WARM_UP = Limits(iterations=3, duration_s=0.5)
 PEAK_DTYPE = {  # precision -> what most of its multiply-adds are done in
     "force_float32": "f32",
     "force_float16": "f32",
@@ -45,7 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument("--batch-size", type=positive, metavar="B", help="images at a time (default: what was tuned)")
     add_threads(parser)
+    parser.add_argument("--streams", type=positive, default=1, metavar="N", help="sessions that share the threads (1)")
     parser.add_argument("--iterations", type=positive, default=ITERATIONS, metavar="N", help=f"runs ({ITERATIONS})")
+    parser.add_argument("--duration", type=seconds, default=0.0, metavar="S", help="go on for at least S seconds (0)")
+    parser.add_argument("--scenario", choices=SCENARIOS, help="what MLPerf asks: one image after the other, or all")
     parser.add_argument("--profile", action="store_true", help="also say where the time goes, kernel by kernel")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write one profiled run for Chrome's trace viewer")
     add_json(parser)
@@ -53,21 +49,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints latency, throughput, share of the measured peak, load time and memory."""
-    import alula
-
     check_writable(arguments.json)
     check_writable(arguments.trace)
-    session = alula.load(arguments.model, threads=arguments.threads)
-    try:
-        batch_size = chosen_batch(session, arguments.batch_size)
+    wanted = wanted_batch(arguments)
+    if arguments.streams > 1 and (arguments.profile or arguments.trace):
+        raise UsageError(f"--streams: expected 1 to profile a run, got {arguments.streams}")
+    limits = Limits(arguments.iterations, arguments.duration, together=arguments.scenario == OFFLINE)
+    with Streams(arguments.model, arguments.threads, arguments.streams) as streams:
+        session = streams.sessions[0]
+        batch_size = chosen_batch(session, wanted)
         inputs = random_inputs(session, batch_size)
-        seconds = _timed(session, inputs, arguments.iterations)
-        peak_rss_mb = _peak_rss_mb()  # before the peak is measured: that is no part of running the model
-        figures = _figures(session, batch_size, seconds, peak_rss_mb)
+        streams.warm_up([inputs], WARM_UP)
+        timed = streams.run([inputs], limits, shown="runs")
+        memory = peak_rss_mb()  # before the peak is measured: that is no part of running the model
+        figures = _figures(streams, batch_size, timed, memory, arguments.scenario)
         if arguments.profile or arguments.trace:
             figures |= _profile(session, inputs, batch_size, figures["peaks"], arguments.trace)
-    finally:
-        session.close()
     _print(arguments.model, figures)
     if arguments.profile:
         _print_profile(figures)
@@ -75,14 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def random_inputs(session: Session, batch_size: int) -> list[Array]:
-    """An array for each input, the same ones every time."""
-    random = Random(SEED)
-    return [_random_input(random, port, batch_size) for port in session.inputs]
-
-
 def _profile(
-    session: Session, inputs: list[Array], batch_size: int, peaks: dict[str, float], trace: Path | None
+    session: Session, inputs: Inputs, batch_size: int, peaks: dict[str, float], trace: Path | None
 ) -> dict[str, Any]:
     measured = measured_steps(session, inputs)
     if trace is not None:
@@ -94,94 +85,58 @@ def _profile(
     }
 
 
-def _timed(session: Session, inputs: list[Array], iterations: int) -> NDArray[np.float64]:
-    """Seconds[iterations] of single runs, after a warm-up."""
-    began, runs = perf_counter(), 0
-    while runs < WARM_UP_RUNS or perf_counter() - began < WARM_UP_S:
-        session.run(*inputs)
-        runs += 1
-    seconds = np.empty(iterations)
-    with progress("runs", iterations) as shown:
-        for index in range(iterations):
-            entered = perf_counter()
-            session.run(*inputs)
-            seconds[index] = perf_counter() - entered
-            shown.advance()
-    return seconds
-
-
-def _random_input(random: Random, port: Port, batch_size: int) -> Array:
-    """Bytes 0 to 255 for u8, 0 or 1 for other integers, floats of mean 0 and standard deviation 1."""
-    values = np.empty(tuple(batch_size if size is None else size for size in port.shape), port.dtype.numpy)
-    flat = values.reshape(-1)
-    for start in range(0, flat.size, CHUNK):  # numpy.random alone, or one large draw, would count as the model's memory
-        chunk = flat[start : start + CHUNK]
-        chunk[:] = _converted(np.frombuffer(random.randbytes(chunk.size), np.uint8), port.dtype)
-    return values
-
-
-def _converted(drawn: NDArray[np.uint8], dtype: DType) -> Array:
-    if dtype is DType.U8:
-        return drawn
-    if not dtype.is_float:
-        return drawn & 1
-    floats = (drawn.astype(np.float32) - DRAWN_MEAN) / DRAWN_STD
-    return to_bfloat16(floats) if dtype is DType.BF16 else floats
-
-
-def _figures(session: Session, batch_size: int, seconds: NDArray[np.float64], peak_rss_mb: float) -> dict[str, Any]:
-    milliseconds = seconds * 1e3
-    percentiles = {f"p{share}": float(np.percentile(milliseconds, share)) for share in (50, 90, 99)}
-    peaks = measured_peaks(session)
+def _figures(
+    streams: Streams, batch_size: int, timed: Timed, peak_memory_mb: float, scenario: str | None
+) -> dict[str, Any]:
+    session, milliseconds = streams.sessions[0], timed.seconds * 1e3
+    latency, interval = summary(milliseconds), median_interval(milliseconds)
+    peaks = measured_peaks(session, streams.threads)
     least = ideal_ms(session.steps, batch_size, peaks)
     return {
-        "latency_ms": {
-            "min": float(milliseconds.min()),
-            "mean": float(milliseconds.mean()),
-            **percentiles,
-            "max": float(milliseconds.max()),
-        },
-        "throughput_ips": float(batch_size * len(seconds) / seconds.sum()),
+        "latency_ms": latency,
+        "noise": {"mad_ms": spread(milliseconds), "p50_low_ms": interval[0], "p50_high_ms": interval[1]},
+        "throughput_ips": batch_size * len(milliseconds) / timed.wall_s,
+        "scenario": scenario,
         "batch_size": batch_size,
-        "threads": session.threads,
-        "threads_why": session.threads_why,
-        "iterations": len(seconds),
+        "streams": len(streams.sessions),
+        "threads": streams.threads,
+        "threads_why": streams.threads_why,
+        "iterations": len(milliseconds),
         "precision": session.precision,
         "target": session.target,
         "macs": session.macs,
         "peaks": peaks,
         "ideal_ms": least,
-        "peak_fraction": least / percentiles["p50"] if least else None,
+        "peak_fraction": least * len(streams.sessions) / latency["p50"] if least else None,
         "load_ms": session.load_ms,
         "from_cache": session.from_cache,
-        "peak_rss_mb": peak_rss_mb,
+        "peak_rss_mb": peak_memory_mb,
+        "runs_ms": milliseconds.tolist(),
     }
 
 
-def _peak_rss_mb() -> float:
-    """This process's largest resident set in MB (10^6 bytes).
-
-    From Linux's own account where there is one: `getrusage` also counts the process that started this one.
-    """
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
-    kibibytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(kibibytes) * 1024 / 1e6
-
-
 def _print(model: Path, figures: dict[str, Any]) -> None:
-    latency = figures["latency_ms"]
+    latency, noise = figures["latency_ms"], figures["noise"]
     source = "object from the cache" if figures["from_cache"] else "code generated"
+    streams = f", {figures['streams']} streams" if figures["streams"] > 1 else ""
     print(f"model       {model.name}, {figures['precision']} on {figures['target']}, batch {figures['batch_size']}")
-    print(f"threads     {figures['threads']} ({figures['threads_why']})")
+    print(f"threads     {figures['threads']} ({figures['threads_why']}){streams}")
     print("latency     " + ", ".join(f"{name} {value:.2f}" for name, value in latency.items()) + " ms")
+    print(f"noise       median {_interval(noise)} ms with 95 % confidence; half of the runs within {_share(figures)}")
     print(f"throughput  {figures['throughput_ips']:.1f} images/s over {figures['iterations']} runs")
+    if figures["scenario"]:
+        print(f"scenario    {result_text(figures)}")
     print(f"work        {figures['macs'] / 1e9:.3g} G multiply-adds an image{_of_peak(figures)}")
     print(f"load        {figures['load_ms']:.0f} ms, {source}")
     print(f"memory      {figures['peak_rss_mb']:.0f} MB at most")
+
+
+def _interval(noise: dict[str, float]) -> str:
+    return f"{noise['p50_low_ms']:.2f} to {noise['p50_high_ms']:.2f}"
+
+
+def _share(figures: dict[str, Any]) -> str:
+    return f"{figures['noise']['mad_ms'] / figures['latency_ms']['p50']:.1%} of it"
 
 
 def _of_peak(figures: dict[str, Any]) -> str:

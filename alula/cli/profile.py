@@ -90,6 +90,12 @@ def short_label(label: str, arithmetic: str) -> str:
 
 
 def write_trace(path: Path, steps: Sequence[StepInfo], seconds: NDArray[np.float64]) -> None:
+    """`trace_bytes` as a file."""
+    with atomic_write(path) as file:
+        file.write(trace_bytes(steps, seconds))
+
+
+def trace_bytes(steps: Sequence[StepInfo], seconds: NDArray[np.float64]) -> bytes:
     """One run in the Trace Event Format that Chrome's about:tracing and Perfetto read; times in microseconds."""
     starts = np.concatenate([[0.0], np.cumsum(seconds)[:-1]])
     events = [
@@ -104,8 +110,7 @@ def write_trace(path: Path, steps: Sequence[StepInfo], seconds: NDArray[np.float
         }
         for step, start, time in zip(steps, starts, seconds, strict=True)
     ]
-    with atomic_write(path) as file:
-        file.write(json.dumps({"traceEvents": events}).encode())
+    return json.dumps({"traceEvents": events}).encode()
 
 
 def print_table(rows: Sequence[dict[str, Any]]) -> None:

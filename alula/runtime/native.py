@@ -69,8 +69,7 @@ class NativeProgram:
         with self._lock:
             if not self._end.alive:
                 raise UsageError("session: expected an open one, got a closed one")
-            needed = self._program.arena_bytes * self._program.images_at_once(batch)
-            needed += self._program.spare_bytes
+            needed = self._arena_bytes(batch)
             if self._arena.nbytes < needed:
                 self._arena = aligned(needed)
             memory = (
@@ -83,6 +82,13 @@ class NativeProgram:
             program = (ctypes.c_void_p * len(memory))(*memory)
             given, taken = _pointers(inputs), _pointers(outputs)
             self._run(program, given, taken, batch, self._threads)
+
+    def workspace_bytes(self, batch: int) -> int:
+        """What a run of `batch` images needs besides the weights, its inputs and its outputs."""
+        return self._arena_bytes(batch) + self._scratch.nbytes
+
+    def _arena_bytes(self, batch: int) -> int:
+        return self._program.arena_bytes * self._program.images_at_once(batch) + self._program.spare_bytes
 
     def close(self) -> None:
         """End the threads and let go of the memory; running afterwards is an error."""

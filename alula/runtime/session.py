@@ -54,7 +54,9 @@ class Session:
         self.threads, self.threads_why = default_threads() if threads is None else (threads, "as asked")
         with read_model(path) as file:
             self._describe(file)
+            read = time.perf_counter()
             prepared = prepare(file, self._target)
+        ready = time.perf_counter()
         program, self.from_cache = prepared.program, prepared.from_cache
         self.inputs = tuple(Port.of(name, parse_type(text)) for name, text in program.inputs)
         self.outputs = tuple(Port.of(name, parse_type(text)) for name, text in program.outputs)
@@ -62,7 +64,9 @@ class Session:
         self._images_at_once = program.images_at_once
         self.macs = sum(step.macs for step in program.steps)
         self.arena_bytes, self.scratch_bytes = program.arena_bytes, program.scratch_bytes
+        self.constant_bytes = sum(constant.nbytes for constant in prepared.constants)
         self._native = NativeProgram(program, prepared.constants, self.threads)
+        self.read_ms, self.prepare_ms = (read - started) * 1e3, (ready - read) * 1e3  # the rest: linking, threads
         self.load_ms = (time.perf_counter() - started) * 1e3
 
     def run(self, *arrays: Array) -> tuple[Array, ...]:
@@ -90,6 +94,10 @@ class Session:
         outputs = tuple(np.empty([batch if n is None else n for n in p.shape], p.dtype.numpy) for p in self.outputs)
         self._native.run(inputs, outputs, batch, stamps)
         return outputs
+
+    def workspace_bytes(self, batch: int) -> int:
+        """Memory of a run of `batch` images, besides the weights, its inputs and its outputs."""
+        return self._native.workspace_bytes(batch)
 
     def close(self) -> None:
         """End the session's threads and let go of its memory."""

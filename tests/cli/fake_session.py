@@ -49,7 +49,10 @@ class FakeSession:
     target: str = "avx2"
     macs: int = 1_000_000
     load_ms: float = 12.5
+    read_ms: float = 2.0
+    prepare_ms: float = 8.0
     from_cache: bool = True
+    constant_bytes: int = 3_000_000
     run_s: float = 0.0
     steps: tuple[FakeStep, ...] | None = None
     offsets: tuple[float, ...] = (0.0,) * CLASSES  # added to the scores
@@ -65,6 +68,9 @@ class FakeSession:
         began = time.perf_counter()
         self.run(*arrays)
         return np.full(len(self.steps), (time.perf_counter() - began) / len(self.steps))
+
+    def workspace_bytes(self, batch: int) -> int:
+        return 1_000_000 * batch
 
     def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         (images,) = arrays

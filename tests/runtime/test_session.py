@@ -120,3 +120,12 @@ def test_float16_halves_the_file_and_hardly_moves_the_result(tmp_path: Path) -> 
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(UsageError, match=f"precision: expected one of {', '.join(PRECISIONS)}, got 'qint8'"):
         alula.build(network(), alula.BuildConfig(precision="qint8"))
+
+
+def test_a_session_says_what_it_takes(tmp_path: Path) -> None:
+    """Its memory for a batch grows with it; reading and preparing are part of loading."""
+    with alula.load(built(tmp_path / "m.alula"), threads=2) as session:
+        one, many = (session.workspace_bytes(batch) for batch in (1, BATCH))
+        assert 2 * session.scratch_bytes + session.arena_bytes <= one < many
+        assert session.constant_bytes >= 4 * (2 * WIDTH * WIDTH + 2 * WIDTH)
+        assert 0 < session.read_ms + session.prepare_ms < session.load_ms
