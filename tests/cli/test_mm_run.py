@@ -77,8 +77,9 @@ def test_throughput_is_images_over_the_wall_clock(load: Load, model: str, capsys
     assert images == "24"  # two threads, four iterations each
     assert float(qps) == pytest.approx(24 / wall, rel=1e-4)
     assert float(runs) == pytest.approx(8 / wall, rel=1e-4)
-    assert 0.016 <= wall < 0.032  # at the same time
-    assert len(re.findall(r"^infer_dev_0_thread_\d time is", out, re.MULTILINE)) == 2
+    each = [float(ms) / 1e3 for ms in re.findall(r"^infer_dev_0_thread_\d time is ([\d.]+) ms\.$", out, re.MULTILINE)]
+    assert len(each) == 2
+    assert 0.016 <= wall < 0.9 * sum(each)  # at the same time
 
 
 def test_it_ends_at_the_later_of_duration_and_iterations(
