@@ -12,19 +12,37 @@ from alula.core.errors import AlulaError
 
 if TYPE_CHECKING:
     from alula import models
-    from alula.compiler import BuildConfig, Model, build
+    from alula.compiler import BuildConfig, Model, build, calibrate
     from alula.frontends.onnx import from_onnx
     from alula.frontends.torch import from_torch
+    from alula.quant.calibration import Calibration
+    from alula.quant.scheme import Scheme
     from alula.runtime.session import Session, load
 
 __version__ = "0.1.0"
 
-__all__ = ["AlulaError", "BuildConfig", "Model", "Session", "build", "from_onnx", "from_torch", "load", "models"]
+__all__ = [
+    "AlulaError",
+    "BuildConfig",
+    "Calibration",
+    "Model",
+    "Scheme",
+    "Session",
+    "build",
+    "calibrate",
+    "from_onnx",
+    "from_torch",
+    "load",
+    "models",
+]
 
 _HOMES = {
     "BuildConfig": "alula.compiler",
     "Model": "alula.compiler",
     "build": "alula.compiler",
+    "calibrate": "alula.compiler",
+    "Calibration": "alula.quant.calibration",
+    "Scheme": "alula.quant.scheme",
     "from_onnx": "alula.frontends.onnx",
     "from_torch": "alula.frontends.torch",
     "Session": "alula.runtime.session",

@@ -21,8 +21,11 @@ from alula.ir.graph import Graph
 from alula.passes.attach_preprocess import attach_preprocess
 from alula.passes.pipeline import optimise
 from alula.quant.bfloat16 import use_bfloat16
+from alula.quant.calibrate import calibrate as calibrated
+from alula.quant.calibration import Calibration
 from alula.quant.float16 import store_float16
 from alula.quant.int8 import use_int8
+from alula.quant.scheme import Scheme
 from alula.runtime.host import default_threads, native_target
 from alula.runtime.native import NativeProgram
 
@@ -35,7 +38,8 @@ PRECISIONS = (
     "qint8_mixed_float32",
 )
 INT8 = "qint8"  # how the names of the precisions with products of bytes begin
-Calibration = Iterable[Array | Sequence[Array]]
+Inputs = Iterable[Array | Sequence[Array]]
+RECIPE = Scheme()
 NATIVE = "native"  # the target of the machine that builds
 
 
@@ -46,7 +50,7 @@ class BuildConfig:
     With `shape_mutable` one file serves every batch of the graph's range and `batch_size` is only what it is tuned
     for; without, it serves `batch_size` alone.  `preprocess` makes the model take uint8 pictures and normalise inside,
     unless its `folded` is false: then it is only noted for those who prepare the input.
-    Raises UsageError for a precision or target that there is not.
+    `scheme` says how the qint8 precisions quantise.  Raises UsageError for a precision or target that there is not.
     """
 
     precision: str = "force_float32"
@@ -55,6 +59,7 @@ class BuildConfig:
     target: str = NATIVE
     shape_mutable: bool = True
     batch_size: int = 1
+    scheme: Scheme = RECIPE
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -74,36 +79,45 @@ class Model:
         write_model(Path(path), self.graph, self.meta)
 
 
-def build(graph: Graph, config: BuildConfig | None = None, calibration: Calibration | None = None) -> Model:
+def build(graph: Graph, config: BuildConfig | None = None, calibration: Calibration | Inputs | None = None) -> Model:
     """The model that `config` asks for.  The graph is rewritten in place: import it again to build it another way.
 
-    `calibration` holds inputs as the built model takes them, for the qint8 precisions: arrays of any batch, or one
-    array for each input.  Without it activations get a scale for each row, and convolutions of anything but pixels
-    stay float.  Raises UsageError for a batch that cannot be and for calibration that does not fit or that the
-    precision has no use for, ShapeError where the preprocessing does not fit.
+    `calibration` is for the qint8 precisions: what `calibrate` gave, or inputs as the built model takes them, arrays of
+    any batch or one array for each input.  Without it activations get a scale for each row, and convolutions of
+    anything but pixels stay float.  Raises UsageError for a batch that cannot be and for calibration that does not fit
+    or that the precision has no use for, ShapeError where the preprocessing does not fit.
     """
     config = config or BuildConfig()
     if calibration is not None and not config.precision.startswith(INT8):
         raise UsageError(f"calibration: expected none for {config.precision}, got some")
     target = native_target() if config.target == NATIVE else target_named(config.target)
-    preprocess = config.preprocess
-    if preprocess is not None:
-        preprocess = replace(preprocess, folded=preprocess.folded and config.fold_normalisation)
-        graph = attach_preprocess(graph, preprocess)
     batch_range = _batches(graph, config)
-    final = optimise(graph)
-    lower_precision(final, config.precision, calibration)
+    final = _final(graph, config)
+    lower_precision(final, config.precision, calibration, config.scheme)
     pack_weights(final, target)
-    return Model(final, _meta(graph, config, target, preprocess, batch_range))
+    return Model(final, _meta(graph, config, target, batch_range))
 
 
-def lower_precision(graph: Graph, precision: str, calibration: Calibration | None = None) -> None:
+def calibrate(graph: Graph, config: BuildConfig, inputs: Inputs) -> Calibration:
+    """What `inputs` show of the model that `config` asks for, to build it with in any qint8 precision.
+
+    `inputs` are as `build` takes them; the graph stays as it is.  Raises UsageError for inputs that are none, do not
+    fit, are the same number everywhere or make values that are not finite.
+    """
+    return calibrated(_final(graph.copied()[0], config), inputs, compiled_run)
+
+
+def lower_precision(
+    graph: Graph, precision: str, calibration: Calibration | Inputs | None = None, scheme: Scheme | None = None
+) -> None:
     """A final graph in float32 with the dtypes of a precision, in place.
 
-    Calibration runs the float program on this machine, whatever the target is.
+    Calibration with inputs runs the float program on this machine, whatever the target is.
     """
     if precision.startswith(INT8):
-        use_int8(graph, calibration, compiled_run)
+        if calibration is not None and not isinstance(calibration, Calibration):
+            calibration = calibrated(graph, calibration, compiled_run)
+        use_int8(graph, calibration, scheme or Scheme())
     if precision.endswith("float16") and not precision.endswith("bfloat16"):
         store_float16(graph)
     if precision.endswith("bfloat16"):
@@ -129,13 +143,23 @@ def compiled_run(graph: Graph) -> Callable[[Sequence[Array]], Sequence[Array]]:
     return run
 
 
-def _meta(
-    graph: Graph, config: BuildConfig, target: CpuTarget, preprocess: Preprocess | None, batches: tuple[int, int]
-) -> ModelMeta:
+def _contract(config: BuildConfig) -> Preprocess | None:
+    """How the model's file will take pictures."""
+    preprocess = config.preprocess
+    return preprocess and replace(preprocess, folded=preprocess.folded and config.fold_normalisation)
+
+
+def _final(graph: Graph, config: BuildConfig) -> Graph:
+    """The graph with its preprocessing, optimised, in float32; in place."""
+    contract = _contract(config)
+    return optimise(graph if contract is None else attach_preprocess(graph, contract))
+
+
+def _meta(graph: Graph, config: BuildConfig, target: CpuTarget, batches: tuple[int, int]) -> ModelMeta:
     return ModelMeta(
         target=target.name,
         precision=config.precision,
-        preprocess=preprocess,
+        preprocess=_contract(config),
         batch_range=batches,
         tuned_batch=config.batch_size,
         shape_mutable=config.shape_mutable,

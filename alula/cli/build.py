@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -14,11 +13,25 @@ from typing import TYPE_CHECKING, Any
 from alula.cli.calibration import (
     Inputs,
     calibration_pictures,
+    found_calibration,
     picture_contract,
     report_calibration,
     spread_pictures,
+    warn_of_shared,
 )
-from alula.cli.options import ALL, PRECISIONS, QUANTISED, REFERENCE, add_json, check_writable, positive, truth
+from alula.cli.options import (
+    ACTIVATIONS,
+    ALGORITHMS,
+    ALL,
+    PRECISIONS,
+    QUANTISED,
+    REFERENCE,
+    WEIGHTS,
+    add_json,
+    check_writable,
+    positive,
+    truth,
+)
 from alula.cli.progress import stage
 from alula.cli.report import write_json
 from alula.core.errors import UsageError
@@ -60,6 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-fold-normalisation", action="store_true", help="take normalised float32, not pictures")
     _add_pictures(parser)
+    _add_scheme(parser)
     add_json(parser)
 
 
@@ -86,12 +100,26 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_scheme(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--calibration", type=Path, metavar="FILE", help="what an earlier build's pictures showed")
+    parser.add_argument("--save-calibration", type=Path, metavar="FILE", help="write what the pictures showed, as JSON")
+    parser.add_argument(
+        "--calibration-algorithm",
+        choices=ALGORITHMS,
+        metavar="A",
+        help=f"how ranges are chosen: {', '.join(ALGORITHMS)}",
+    )
+    parser.add_argument("--activations", choices=ACTIVATIONS, metavar="A", help=f"levels: {', '.join(ACTIVATIONS)}")
+    parser.add_argument("--weights", choices=WEIGHTS, metavar="W", help=f"scales: {', '.join(WEIGHTS)}")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Writes the model file, whole or not at all, and prints what it is; 1 if a picture could not be read."""
     import alula
 
     check_writable(arguments.output)
     check_writable(arguments.json)
+    check_writable(arguments.save_calibration)
     onnx = arguments.model.suffix.lower() == ONNX
     if not onnx:
         kind_of(arguments.model)  # said before torch is loaded
@@ -102,27 +130,35 @@ def run(arguments: argparse.Namespace) -> int:
         read = alula.from_onnx if onnx else alula.from_torch
         graph = read(arguments.model, dim_range=arguments.dim_range and tuple(arguments.dim_range))
     config = replace(config, preprocess=contract(arguments.preprocess, arguments.model, graph))
-    calibration = _calibration(config, calibrating, comparing)
+    warn_of_shared(calibrating, comparing)
+    inputs = _inputs(config, calibrating, comparing)
+    calibration = found_calibration(arguments, graph, config, inputs)
     if arguments.precision == ALL:
         from alula.cli.compare import compare
 
-        return compare(arguments, graph, config, calibration, comparing)
-    with stage(f"building {arguments.output.name}") if calibration is None else nullcontext():
+        return compare(arguments, graph, config, calibration, report_calibration(inputs), comparing)
+    with stage(f"building {arguments.output.name}"):
         model = alula.build(graph, config, calibration)
     with stage(f"saving {arguments.output.name}"):
         model.save(arguments.output)
-    return _report(arguments, (perf_counter() - began) * 1e3, calibration)
+    return _report(arguments, (perf_counter() - began) * 1e3, inputs)
 
 
 def _config(arguments: argparse.Namespace) -> BuildConfig:
     import alula
 
+    chosen = {
+        "algorithm": arguments.calibration_algorithm,
+        "activations": arguments.activations,
+        "weights": arguments.weights,
+    }
     return alula.BuildConfig(
         precision=REFERENCE if arguments.precision == ALL else arguments.precision,
         fold_normalisation=not arguments.no_fold_normalisation,
         target=arguments.target,
         shape_mutable=arguments.shape_mutable,
         batch_size=arguments.batch_size,
+        scheme=alula.Scheme(**{name: choice for name, choice in chosen.items() if choice is not None}),
     )
 
 
@@ -136,9 +172,7 @@ def _pictures(arguments: argparse.Namespace) -> tuple[tuple[Picture, ...], tuple
     return calibrating, spread_pictures(folder, arguments.eval_num) if every and folder else ()
 
 
-def _calibration(
-    config: BuildConfig, calibrating: tuple[Picture, ...], comparing: tuple[Picture, ...]
-) -> Inputs | None:
+def _inputs(config: BuildConfig, calibrating: tuple[Picture, ...], comparing: tuple[Picture, ...]) -> Inputs | None:
     """Raises UsageError where there are pictures and the model does not say how it takes them."""
     if not calibrating and not comparing:
         return None
@@ -146,7 +180,7 @@ def _calibration(
     return Inputs(calibrating, contract) if calibrating else None
 
 
-def _report(arguments: argparse.Namespace, build_ms: float, calibration: Inputs | None) -> int:
+def _report(arguments: argparse.Namespace, build_ms: float, inputs: Inputs | None) -> int:
     from alula.runtime.summary import summary
 
     with stage(f"generating code for {arguments.output.name}"):  # and keeping it, so that the first load is quick
@@ -159,7 +193,7 @@ def _report(arguments: argparse.Namespace, build_ms: float, calibration: Inputs 
     takes = ", ".join(map(_takes, facts["inputs"]))
     least, most = facts["batch_range"]
     print(f"takes {takes} with N from {least} to {most}" if least < most else f"takes {takes} with N = {least} alone")
-    calibrated = report_calibration(calibration)
+    calibrated = report_calibration(inputs)
     figures = {
         "output": arguments.output.name,
         "precision": facts["precision"],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -18,7 +19,14 @@ from alula.vision.decode import decode
 from alula.vision.folder import Picture, list_pictures
 from alula.vision.stream import stream
 
+if TYPE_CHECKING:
+    from alula.compiler import BuildConfig
+    from alula.ir.graph import Graph
+    from alula.quant.calibration import Calibration
+
 AT_A_TIME = 4
+MEASURING = ("calibration_dir", "save_calibration")  # options that ask for pictures to be looked at
+CALIBRATING = (*MEASURING, "calibration", "calibration_algorithm", "activations", "weights")
 ROWS_NOTE = (
     "note: activations get a scale for each row; convolutions stay float: --calibration-dir gives them one "
     "(those of pixels have theirs)"
@@ -73,14 +81,62 @@ def _check_readable(folder: Path, pictures: Sequence[Picture]) -> None:
 
 
 def calibration_pictures(arguments: argparse.Namespace, quantised: bool) -> tuple[Picture, ...]:
-    """Those of --calibration-dir, none without.  Raises UsageError where no precision has a use for them."""
+    """Those of --calibration-dir, none without.  Raises UsageError for options that nothing has a use for."""
+    given = [option for option in CALIBRATING if getattr(arguments, option) is not None]
+    if given and not quantised:
+        raise UsageError(f"{_option(given[0])}: expected a qint8 precision or all, got {arguments.precision}")
+    if arguments.calibration is not None and (others := [option for option in MEASURING if option in given]):
+        raise UsageError(f"{_option(others[0])}: expected no --calibration, which holds what pictures showed, got one")
     if arguments.calibration_dir is None:
-        if quantised:
+        if arguments.save_calibration is not None:
+            raise UsageError("--save-calibration: expected --calibration-dir, got none")
+        if quantised and arguments.calibration is None:
             print(ROWS_NOTE, file=sys.stderr)
         return ()
-    if not quantised:
-        raise UsageError(f"--calibration-dir: expected a qint8 precision or all, got {arguments.precision}")
     return spread_pictures(arguments.calibration_dir, arguments.calibration_num)
+
+
+def warn_of_shared(calibrating: Sequence[Picture], evaluating: Sequence[Picture]) -> None:
+    """Says on standard error how many pictures are in both lists, by their content: figures of those flatter."""
+    if not calibrating or not evaluating:
+        return
+    seen = {_digest(picture.path) for picture in calibrating} - {None}
+    shared = sum(_digest(picture.path) in seen for picture in evaluating)
+    if shared:
+        print(
+            f"warning: {shared} of {len(evaluating)} evaluation pictures are calibration pictures too: "
+            "agreement on them flatters",
+            file=sys.stderr,
+        )
+
+
+def _digest(path: Path) -> bytes | None:
+    """SHA-256 of a file; None where it cannot be read, which is said where it is decoded."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return None
+
+
+def found_calibration(
+    arguments: argparse.Namespace, graph: Graph, config: BuildConfig, inputs: Inputs | None
+) -> Calibration | None:
+    """What --calibration holds or the pictures show, saved where it is asked for; None without either."""
+    import alula
+
+    if arguments.calibration is not None:
+        return alula.Calibration.load(arguments.calibration)
+    if inputs is None:
+        return None
+    calibration = alula.calibrate(graph, config, inputs)
+    if arguments.save_calibration is not None:
+        calibration.save(arguments.save_calibration)
+    return calibration
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def picture_contract(contract: Preprocess | None, fold: bool) -> Preprocess:

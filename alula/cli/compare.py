@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alula.cli.calibration import Inputs, report_calibration
 from alula.cli.classifier import Classifier, open_classifier
 from alula.cli.inputs import random_inputs
 from alula.cli.options import PRECISIONS, QUANTISED, REFERENCE
@@ -27,6 +26,7 @@ from alula.vision.stream import stream
 if TYPE_CHECKING:
     from alula.compiler import BuildConfig
     from alula.ir.graph import Graph
+    from alula.quant.calibration import Calibration
     from alula.runtime.session import Session
 
 LEAST_AGREEMENT = 0.99
@@ -61,12 +61,15 @@ def compare(
     arguments: argparse.Namespace,
     graph: Graph,
     config: BuildConfig,
-    calibration: Inputs | None,
+    calibration: Calibration | None,
+    calibrated: dict[str, Any] | None,
     pictures: Sequence[Picture],
 ) -> int:
-    """Builds every precision from one import, measures them and prints the table; 1 where one or a picture failed."""
+    """Builds every precision from one import and one calibration, measures them and prints the table.
+
+    `calibrated` is the report of it.  1 where a precision or a picture failed.
+    """
     modes = _build_all(arguments.output, graph, config, calibration)
-    calibrated = report_calibration(calibration)
     built = [mode for mode in modes if not mode.error]
     compared = Compared()
     with ExitStack() as stack:
@@ -95,7 +98,7 @@ def mode_file(output: Path, precision: str) -> Path:
     return output.with_name(f"{output.stem}.{precision}{output.suffix}")
 
 
-def _build_all(output: Path, graph: Graph, config: BuildConfig, calibration: Inputs | None) -> list[Mode]:
+def _build_all(output: Path, graph: Graph, config: BuildConfig, calibration: Calibration | None) -> list[Mode]:
     """The modes, built or with the reason why not; what stops the reference stops everything."""
     import alula
 
@@ -104,7 +107,7 @@ def _build_all(output: Path, graph: Graph, config: BuildConfig, calibration: Inp
         data = calibration if mode.precision.startswith(QUANTISED) else None
         began = perf_counter()
         try:
-            with stage(f"building {mode.output.name}") if data is None else nullcontext():
+            with stage(f"building {mode.output.name}"):
                 model = alula.build(graph.copied()[0], replace(config, precision=mode.precision), data)
                 model.save(mode.output)
         except AlulaError as error:

@@ -23,6 +23,9 @@ PRECISIONS = (  # of alula.compiler, which takes longer to import than --help sh
     "qint8_mixed_float32",
 )
 QUANTISED = "qint8"  # how the names of those begin that calibration is for
+ALGORITHMS = ("linear", "moving_average", "percentile", "entropy", "eqnm")  # of alula.quant.thresholds
+ACTIVATIONS = ("asymmetric", "symmetric", "per-token")  # of alula.quant.scheme
+WEIGHTS = ("per-channel", "per-tensor")
 
 
 def positive(text: str) -> int:

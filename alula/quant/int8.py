@@ -6,7 +6,7 @@ last term, known beforehand, joins the bias.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,49 +20,71 @@ from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Add, Cast, Mul
 from alula.ops.matmul import Linear
 from alula.ops.norm import LayerNorm
-from alula.ops.quantize import LARGEST_BYTE, MIDDLE, STEPS, QuantizeRows
+from alula.ops.quantize import LARGEST_BYTE, MIDDLE, STEPS, Quantize, QuantizeRows
 from alula.passes.absorb_relu import AbsorbRelu
 from alula.passes.hoist_narrowing import HoistNarrowing
 from alula.passes.remove_duplicates import RemoveDuplicates
 from alula.passes.reuse_narrow import ReuseNarrow
 from alula.passes.rewrite import Repeat
+from alula.quant.calibration import Calibration
 from alula.quant.products import depthwise, narrowable
-from alula.quant.ranges import Range, Runner, observe, root
+from alula.quant.ranges import node_name, root, value_name
+from alula.quant.scheme import Scheme
 
 WIDEN = Cast(DType.F32)
+DEFAULT = Scheme()
 
 
-def use_int8(graph: Graph, data: Iterable[Array | Sequence[Array]] | None, runner: Runner) -> None:
+def use_int8(graph: Graph, calibration: Calibration | None = None, scheme: Scheme = DEFAULT) -> None:
     """Linear layers and convolutions with constant float32 weights take bytes, in place; depthwise ones as activations.
 
     Rows that a LayerNorm makes have a scale each, which its kernel finds as it writes them.  All other activations have
-    one scale, from the range that `data` shows; without data linear layers have a scale for each row, found in a step
-    of its own, and convolutions of anything but pixels stay as they are.  Of attention the second product is one of
-    bytes: its weights keep 16 bits, so that long rows of small ones count.
+    one scale, from the range that the scheme's algorithm found in `calibration`.  Without it, and with per-token
+    activations, linear layers have a scale for each row, found in a step of its own; without it convolutions of
+    anything but pixels stay as they are.  Of attention the second product is one of bytes: its weights keep 16 bits, so
+    that long rows of small ones count.  Raises UsageError for the calibration of another graph.
     """
-    products = [*narrowable(graph, DType.I8), *(depthwise(graph) if data is not None else ())]
-    seen: dict[Value, Range] = {}
-    if data is not None:
-        seen = observe(graph, [node for node in products if not _by_rows(node) and not _pixels(node)], data, runner)
-    ranges = {node: seen[root(node.inputs[0])] for node in products if root(node.inputs[0]) in seen}
+    bytes_ = _quantisations(graph, calibration, scheme)
+    chosen = {node: None for node in graph.nodes if node_name(graph, node) not in scheme.float_nodes}
+    products = [node for node in (*narrowable(graph, DType.I8), *depthwise(graph)) if node in chosen]
+    quantised = {node: bytes_[root(node.inputs[0])] for node in products if root(node.inputs[0]) in bytes_}
     stored: dict[Value, Weight] = {}  # tied weights stay tied
     for node in products:
         if _pixels(node):
-            _use_pixels(graph, node)
-        elif _by_rows(node) or (not ranges and isinstance(node.op, Linear)):
-            _use_rows(graph, node, stored)
-        elif node not in ranges:
+            _use_pixels(graph, node, scheme)
+        elif _by_rows(node) or (isinstance(node.op, Linear) and (not bytes_ or scheme.activations == "per-token")):
+            _use_rows(graph, node, _stored(graph, node, scheme, stored))
+        elif node not in quantised:
             continue
         elif isinstance(node.op, DepthwiseConv2d):
-            _use_depthwise(graph, node, ranges[node])
+            _use_depthwise(graph, node, quantised[node])
         else:
-            _use_range(graph, node, ranges[node], stored)
-    for node in list(graph.nodes):
+            _use_range(graph, node, quantised[node], _stored(graph, node, scheme, stored))
+    for node in chosen:
         if isinstance(node.op, Attention) and node.inputs[0].type.dtype is DType.F32:
             with graph.before(node):
                 _put(graph, node, graph.add(replace(node.op, byte_values=True), *node.inputs))
     Repeat((HoistNarrowing(), RemoveDuplicates(), ReuseNarrow(), AbsorbRelu())).run(graph)
     verify(graph)
+
+
+def _quantisations(graph: Graph, calibration: Calibration | None, scheme: Scheme) -> dict[Value, Quantize]:
+    """How each activation that calibration saw becomes bytes."""
+    if calibration is None:
+        return {}
+    calibration.check(graph)
+    names = {value_name(graph, value): value for value in [*graph.inputs, *_made(graph)]}
+    symmetric = scheme.activations == "symmetric"
+    return {
+        names[name]: activation.ranges[scheme.algorithm].quantize(symmetric=symmetric)
+        for name, activation in calibration.activations.items()
+        if name in names
+    }
+
+
+def _made(graph: Graph) -> Iterator[Value]:
+    for node in graph.nodes:
+        yield from node.outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +96,13 @@ class Weight:
     sums: Array
 
     @classmethod
-    def of(cls, graph: Graph, weight: Array, name: str) -> Weight:
-        """The nearest levels, the largest weight of each feature being 127 of them."""
+    def of(cls, graph: Graph, weight: Array, name: str, scheme: Scheme) -> Weight:
+        """The nearest levels, the largest weight of each feature (or of all) being 127 of them."""
         n = weight.shape[0]
         flat = weight.reshape(n, -1).astype(np.float64)
         largest = np.abs(flat).max(axis=1)
+        if scheme.weights == "per-tensor":
+            largest = np.full(n, largest.max())
         steps = np.where(largest > 0, largest / STEPS, 1.0)
         levels = np.clip(np.rint(flat / steps[:, None]), -STEPS, STEPS)
         return cls(graph.constant(levels.astype(np.int8).reshape(weight.shape), name), steps, levels.sum(axis=1))
@@ -95,11 +119,9 @@ def _pixels(node: Node) -> bool:
     return isinstance(node.op, Conv2d) and bool(node.op.scale) and node.inputs[0].type.dtype is DType.U8
 
 
-def _use_range(graph: Graph, node: Node, range: Range, stored: dict[Value, Weight]) -> None:
+def _use_range(graph: Graph, node: Node, quantize: Quantize, levels: Weight) -> None:
     """One scale for all of x; the border of a convolution is the byte that stands for 0."""
-    x, weight, *bias = node.inputs
-    quantize = range.quantize()
-    levels = _stored(graph, weight, stored)
+    x, _, *bias = node.inputs
     op = node.op
     if isinstance(op, Conv2d) and quantize.zero:
         op = replace(op, border=(quantize.zero,) * _channels(x))
@@ -110,21 +132,19 @@ def _use_range(graph: Graph, node: Node, range: Range, stored: dict[Value, Weigh
         _put(graph, node, graph.add(Add(), graph.add(Mul(), total, _vector(graph, scales)), _vector(graph, shifts)))
 
 
-def _use_depthwise(graph: Graph, node: Node, range: Range) -> None:
+def _use_depthwise(graph: Graph, node: Node, quantize: Quantize) -> None:
     """One scale for all of x, which goes into the weights: they stay float32, for they are few."""
     op, (x, weight, *bias) = node.op, node.inputs
     assert isinstance(op, DepthwiseConv2d)
     assert weight.data is not None
-    quantize = range.quantize()
     scaled = graph.constant(weight.data * np.float32(quantize.scale), weight.name)
     with graph.before(node):
         _put(graph, node, graph.add(replace(op, zero=quantize.zero), graph.add(quantize, x), scaled, *bias))
 
 
-def _use_rows(graph: Graph, node: Node, stored: dict[Value, Weight]) -> None:
+def _use_rows(graph: Graph, node: Node, levels: Weight) -> None:
     """A scale for each row of x."""
-    x, weight, *bias = node.inputs
-    levels = _stored(graph, weight, stored)
+    x, _, *bias = node.inputs
     with graph.before(node):
         rows = graph.add_node(QuantizeRows(), x)
         q, row_scales = rows.outputs
@@ -134,7 +154,7 @@ def _use_rows(graph: Graph, node: Node, stored: dict[Value, Weight]) -> None:
         _put(graph, node, graph.add(Add(), scaled, _vector(graph, _bias(bias, len(levels.steps)))) if bias else scaled)
 
 
-def _use_pixels(graph: Graph, node: Node) -> None:
+def _use_pixels(graph: Graph, node: Node, scheme: Scheme) -> None:
     """Pixels are bytes already: their scales by channel go into the weights, the border is the byte nearest to 0."""
     x, weight, *bias = node.inputs
     op, plain = node.op, weight.data
@@ -142,7 +162,7 @@ def _use_pixels(graph: Graph, node: Node) -> None:
     assert plain is not None
     scale, shift = np.array(op.scale), np.array(op.shift)
     border = np.clip(np.rint(-shift / scale), 0, LARGEST_BYTE)
-    levels = Weight.of(graph, plain * scale, weight.name)
+    levels = Weight.of(graph, plain * scale, weight.name, scheme)
     assert levels.levels.data is not None
     offsets = (levels.levels.data.astype(np.float64) * border).sum(axis=(1, 2, 3)) * levels.steps
     rest = (plain.astype(np.float64) * (scale * border + shift)).sum(axis=(1, 2, 3))
@@ -155,10 +175,11 @@ def _use_pixels(graph: Graph, node: Node) -> None:
         )
 
 
-def _stored(graph: Graph, weight: Value, stored: dict[Value, Weight]) -> Weight:
+def _stored(graph: Graph, node: Node, scheme: Scheme, stored: dict[Value, Weight]) -> Weight:
+    weight = node.inputs[1]
     if weight not in stored:
         assert weight.data is not None
-        stored[weight] = Weight.of(graph, weight.data, weight.name)
+        stored[weight] = Weight.of(graph, weight.data, weight.name, scheme)
     return stored[weight]
 
 

@@ -1,40 +1,36 @@
-"""What values a model's activations take: the least and the greatest, over a stream of calibration inputs."""
+"""Ranges of activations, and whose range an operand of a product has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from alula.core.dtype import Array
-from alula.core.errors import UsageError
 from alula.ir.graph import Graph, Node, Value
-from alula.ops.quantize import LARGEST_BYTE, Quantize
+from alula.ops.quantize import LARGEST_BYTE, MIDDLE, STEPS, Quantize
 from alula.ops.shape import Reshape, Slice, Transpose
 
-Run = Callable[[Sequence[Array]], Sequence[Array]]
-Runner = Callable[[Graph], Run]  # a graph as something that gives its outputs for its inputs
 VIEWS = (Reshape, Transpose, Slice)
+LEAST_SCALE = 2.0**-100
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Range:
-    """The least and the greatest value seen; 0 always lies within."""
+    """The least and the greatest number that gets a level of its own; 0 always lies within."""
 
     low: float = 0.0
     high: float = 0.0
 
-    def take(self, values: Array) -> None:
-        """Widens the range to hold the values."""
-        if values.size:
-            self.low = min(self.low, float(values.min()))
-            self.high = max(self.high, float(values.max()))
+    def quantize(self, *, symmetric: bool = False) -> Quantize:
+        """Bytes that reach from end to end of the range, 0 being one of them exactly; symmetric: the middle one."""
+        if symmetric:
+            return Quantize(_scale(max(-self.low, self.high) / STEPS), MIDDLE)
+        scale = _scale((self.high - self.low) / LARGEST_BYTE)
+        return Quantize(scale, min(LARGEST_BYTE, round(-self.low / scale)))
 
-    def quantize(self) -> Quantize:
-        """Bytes that reach from end to end of the range, 0 being one of them exactly."""
-        scale = max((self.high - self.low) / LARGEST_BYTE, 2.0**-100)
-        return Quantize(float(np.float32(scale)), min(LARGEST_BYTE, round(-self.low / scale)))
+
+def _scale(step: float) -> float:
+    return float(np.float32(max(step, LEAST_SCALE)))
 
 
 def root(value: Value) -> Value:
@@ -44,57 +40,21 @@ def root(value: Value) -> Value:
     return value
 
 
-def observe(
-    graph: Graph, products: Iterable[Node], data: Iterable[Array | Sequence[Array]], runner: Runner
-) -> dict[Value, Range]:
-    """The range of every first operand of `products`, over all of `data`, image by image.
-
-    An item of data is an array for the graph's only input, or one for each input, with any batch.  Raises UsageError
-    for data that is empty, does not fit or makes values that are not finite.
-    """
-    values = list(dict.fromkeys(root(node.inputs[0]) for node in products))
-    watched, copies = graph.copied()
-    watched.outputs = [(f"value{n}", copies[value]) for n, value in enumerate(values)]
-    ranges, origins = [Range() for _ in values], [_origin(value) for value in values]
-    run = runner(watched)
-    images = 0
-    for item in data:
-        arrays = [item] if isinstance(item, np.ndarray) else list(item)
-        _check(graph, arrays)
-        for part in _images(graph, arrays):
-            outputs = run(part)
-            for number, output in enumerate(outputs):
-                ranges[number].take(output)
-                if not np.isfinite([ranges[number].low, ranges[number].high]).all() or np.isnan(output).any():
-                    raise UsageError(f"calibration {origins[number]}: expected finite values, got others")
-            images += 1
-    if not images:
-        raise UsageError("calibration: expected at least one image, got none")
-    return dict(zip(values, ranges, strict=True))
+def channels(value: Value) -> int:
+    """The length of a tensor's last axis, whose elements are told apart; 1 where it is not fixed."""
+    last = value.type.shape[-1] if value.type.rank else 1
+    return last if isinstance(last, int) else 1
 
 
-def _images(graph: Graph, arrays: Sequence[Array]) -> Iterator[list[Array]]:
-    """One image at a time, where the batch is a size of the graph: what is observed needs no more memory then."""
-    if not graph.symbols:
-        yield list(arrays)
-        return
-    for image in range(len(arrays[0])):
-        yield [np.ascontiguousarray(array[image : image + 1]) for array in arrays]
-
-
-def _origin(value: Value) -> str:
+def value_name(graph: Graph, value: Value) -> str:
+    """What a value is called in calibration files and messages: `12 layer_norm blocks.0.norm1`, `input x`."""
     node = value.producer
-    return f"input {value.name}" if node is None else f"{node.op.name} {node.origin}".rstrip()
+    if node is None:
+        return f"input {value.name}"
+    number = f" output {node.outputs.index(value)}" if len(node.outputs) > 1 else ""
+    return node_name(graph, node) + number
 
 
-def _check(graph: Graph, arrays: Sequence[Array]) -> None:
-    types = [value.type for value in graph.inputs]
-    fits = len(arrays) == len(types) and all(
-        array.dtype == type.dtype.numpy
-        and array.ndim == type.rank
-        and all(not isinstance(want, int) or want == got for want, got in zip(type.shape, array.shape, strict=True))
-        for array, type in zip(arrays, types, strict=True)
-    )
-    if not fits or len({len(array) for array in arrays}) != 1:
-        got = ", ".join(f"{array.dtype}{list(array.shape)}" for array in arrays)
-        raise UsageError(f"calibration: expected {', '.join(map(str, types))}, got {got}")
+def node_name(graph: Graph, node: Node) -> str:
+    """What a node is called there: its place, its op and where it came from."""
+    return f"{graph.nodes.index(node)} {node.op.name} {node.origin}".rstrip()

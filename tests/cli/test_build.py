@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,12 +13,13 @@ import torch
 import alula
 import alula.compiler as compiler_module
 from alula.cli.main import main
-from alula.cli.options import PRECISIONS
+from alula.cli.options import ACTIVATIONS, ALGORITHMS, PRECISIONS, WEIGHTS
 from alula.core.dtype import DType
 from alula.core.files import atomic_write
 from alula.core.preprocess import Preprocess, named_preprocess
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
+from alula.quant import scheme, thresholds
 from alula.runtime import summary
 from tests.vision.pictures import save_plain
 
@@ -32,6 +33,7 @@ class Compiler:
     batches: tuple[int, int] = (1, 512)
     asked: dict[str, Any] = field(default_factory=dict)
     calibration: list[tuple[np.dtype, tuple[int, ...]]] | None = None
+    built_with: alula.Calibration | None = None
 
     def from_torch(self, path: Path, dim_range: object = None) -> Graph:
         self.asked["dim_range"] = dim_range
@@ -40,11 +42,15 @@ class Compiler:
         graph.preprocess = self.carried
         return graph
 
+    def calibrate(self, graph: Graph, config: alula.BuildConfig, inputs: Iterable[np.ndarray]) -> alula.Calibration:
+        self.calibration = [(a.dtype, a.shape) for a in inputs]
+        return alula.Calibration("0" * 64, sum(shape[0] for _, shape in self.calibration))
+
     def build(
-        self, graph: Graph, config: alula.BuildConfig, calibration: Iterable[np.ndarray] | None = None
+        self, graph: Graph, config: alula.BuildConfig, calibration: alula.Calibration | None = None
     ) -> "Compiler":
         self.asked.update({field.name: getattr(config, field.name) for field in fields(config)})
-        self.calibration = None if calibration is None else [(a.dtype, a.shape) for a in calibration]
+        self.built_with = calibration
         return self
 
     def save(self, path: Path) -> None:
@@ -65,7 +71,11 @@ class Compiler:
 @pytest.fixture
 def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Compiler:
     stand_in = Compiler()
-    for name, value in (("from_torch", stand_in.from_torch), ("build", stand_in.build)):
+    for name, value in (
+        ("from_torch", stand_in.from_torch),
+        ("calibrate", stand_in.calibrate),
+        ("build", stand_in.build),
+    ):
         monkeypatch.setattr(alula, name, value, raising=False)
     monkeypatch.setattr(summary, "summary", stand_in.facts)
     monkeypatch.chdir(tmp_path)
@@ -91,6 +101,7 @@ def test_what_was_built_and_the_figures(compiler: Compiler, capsys: pytest.Captu
         "target": "native",
         "shape_mutable": True,
         "batch_size": 1,
+        "scheme": alula.Scheme(),
     }
 
 
@@ -112,6 +123,7 @@ def test_every_option_arrives(compiler: Compiler) -> None:
         "target": "avx2",
         "shape_mutable": False,
         "batch_size": 8,
+        "scheme": alula.Scheme(),
     }
 
 
@@ -181,6 +193,10 @@ def test_other_files_are_named_for_what_they_are(
         (["--target", "mips"], "target: expected one of avx2, avx512, "),
         (["--calibration-dir", "."], "--calibration-dir: expected a qint8 precision or all, got force_float32"),
         (["--eval-dir", "."], "--eval-dir: expected --precision all, got force_float32"),
+        (["--calibration", "c.json"], "--calibration: expected a qint8 precision or all, got force_float32"),
+        (["--weights", "per-channel"], "--weights: expected a qint8 precision or all, got force_float32"),
+        (["--calibration-algorithm", "best"], "argument --calibration-algorithm: invalid choice: 'best'"),
+        (["--save-calibration", "no/c.json"], "writing no/c.json: expected an existing folder, got no"),
         (["--calibration-num", "0"], "expected a whole number of at least 1, got '0'"),
         (["--max-drop", "0.5"], "unrecognized arguments: --max-drop"),
     ],
@@ -279,3 +295,40 @@ def test_int8_without_calibration_says_what_it_does(compiler: Compiler, capsys: 
     assert error.startswith("note: activations get a scale for each row; convolutions stay float: --calibration-dir ")
     assert error.count("\n") == 1
     assert compiler.calibration is None
+
+
+@pytest.mark.usefixtures("pictures")
+def test_calibration_is_saved_and_taken_instead_of_pictures(
+    compiler: Compiler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compiler.carried = named_preprocess("volo", 64)
+    assert main([*INT8, "--calibration-dir", "pictures", "--save-calibration", "c.json"]) == 0
+    assert json.loads(Path("c.json").read_text())["images"] == 30
+    compiler.calibration = None
+    assert main([*INT8, "--calibration", "c.json"]) == 0
+    assert (compiler.calibration, compiler.built_with) == (None, alula.Calibration("0" * 64, 30))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("pictures")
+def test_calibration_options_that_exclude_each_other(compiler: Compiler, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*INT8, "--calibration", "c.json", "--calibration-dir", "pictures"]) == 2
+    assert main([*INT8, "--save-calibration", "c.json"]) == 2
+    assert main([*INT8, "--calibration", "none.json"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: --calibration-dir: expected no --calibration, which holds what pictures showed, got one",
+        "error: --save-calibration: expected --calibration-dir, got none",
+        "error: calibration none.json: expected a file, got No such file or directory",
+    ]
+    assert compiler.built_with is None
+
+
+def test_a_scheme_arrives(compiler: Compiler) -> None:
+    words = "--calibration-algorithm entropy --activations symmetric --weights per-tensor"
+    assert main([*INT8, *words.split()]) == 0
+    assert compiler.asked["scheme"] == alula.Scheme("entropy", "symmetric", "per-tensor")
+
+
+def test_choices_of_a_scheme_are_those_there_are() -> None:
+    assert tuple(thresholds.ALGORITHMS) == ALGORITHMS
+    assert (get_args(scheme.Activations), get_args(scheme.Weights)) == (ACTIVATIONS, WEIGHTS)

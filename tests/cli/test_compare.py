@@ -56,15 +56,18 @@ class Modes:
     built: list[tuple[str, bool]] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
     graphs: list[Graph] = field(default_factory=list)
+    calibrated: int = 0
 
     def build(self, graph: Graph, config: alula.BuildConfig, calibration: Any = None) -> "Modes":
         if config.precision in self.refused:
             raise UsageError(f"{config.precision}: expected another weight")
         self.graphs.append(graph)
         self.built.append((config.precision, calibration is not None))
-        for _ in calibration or ():
-            pass
         return self
+
+    def calibrate(self, graph: Graph, config: alula.BuildConfig, inputs: Any) -> alula.Calibration:
+        self.calibrated += 1
+        return alula.Calibration("0" * 64, sum(len(array) for array in inputs))
 
     def save(self, path: Path) -> None:
         path.write_bytes(b"x" * 1_000_000 * (1 + len(self.built)))
@@ -82,6 +85,7 @@ def modes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Modes:
         session.run = lambda *arrays, run=run, precision=precision: (stand_in.order.append(precision), run(*arrays))[1]
     monkeypatch.setattr(alula, "from_torch", lambda path, dim_range: classifier_graph(), raising=False)
     monkeypatch.setattr(alula, "build", stand_in.build, raising=False)
+    monkeypatch.setattr(alula, "calibrate", stand_in.calibrate, raising=False)
     monkeypatch.setattr(alula, "load", stand_in.load, raising=False)
     monkeypatch.setattr(build, "kind_of", lambda path: None)
     monkeypatch.setattr(compare, "ROUNDS", 3)
@@ -136,13 +140,33 @@ def test_agreement_decides_and_then_speed(modes: Modes, images: Path, capsys: py
 
 
 @pytest.mark.usefixtures("images")
-def test_calibration_goes_to_int8_alone_and_serves_the_comparison(modes: Modes) -> None:
+def test_calibration_is_done_once_for_int8_alone_and_serves_the_comparison(
+    modes: Modes, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*WORDS, "--calibration-dir", "images", "--calibration-num", "5"]) == 0
+    assert modes.calibrated == 1
+    warning = "warning: 5 of 10 evaluation pictures are calibration pictures too: agreement on them flatters\n"
+    assert capsys.readouterr().err == warning
     assert [name for name, calibrated in modes.built if calibrated] == list(PRECISIONS[3:])
     assert figures()["calibration"]["used"] == 5
     assert figures()["pictures"] == 10
     assert main([*WORDS, "--calibration-dir", "images", "--eval-num", "3"]) == 0
     assert figures()["pictures"] == 3
+
+
+def test_pictures_of_another_folder_are_known_by_their_content(
+    modes: Modes, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = images.with_name("other")
+    other.mkdir()
+    for number, path in enumerate(sorted(images.rglob("*.png"))[:6]):
+        (other / f"{number}.png").write_bytes(path.read_bytes() if number < 2 else path.read_bytes() + b"+")
+    assert main([*WORDS, "--calibration-dir", "images", "--eval-dir", "other"]) == 0
+    assert "warning: 2 of 6 evaluation pictures are calibration pictures too" in capsys.readouterr().err
+    for path in (other / "0.png", other / "1.png"):
+        path.write_bytes(path.read_bytes() + b"+")
+    assert main([*WORDS, "--calibration-dir", "images", "--eval-dir", "other"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_mode_that_cannot_be_is_named_and_the_rest_compared(

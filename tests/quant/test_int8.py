@@ -4,16 +4,21 @@ import numpy as np
 import pytest
 
 from alula.core.dtype import DType
+from alula.core.errors import UsageError
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
 from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
 from alula.ops.depthwise import DepthwiseConv2d
+from alula.ops.elementwise import Relu
 from alula.ops.matmul import Linear
 from alula.ops.norm import LayerNorm
 from alula.ops.quantize import Quantize, QuantizeRows
 from alula.ops.reference import run_reference
+from alula.quant.calibrate import calibrate
 from alula.quant.int8 import use_int8
+from alula.quant.ranges import node_name
+from alula.quant.scheme import Scheme
 from tests.quant.networks import (
     SCALE,
     SHIFT,
@@ -30,10 +35,11 @@ from tests.quant.networks import (
 
 WORST = 0.03  # of the largest output
 DATA = [pictures(8, seed=1)]
+F32 = np.float32
 
 
-def lowered(graph: Graph, data: object = DATA) -> Graph:
-    use_int8(graph, data, by_reference)
+def lowered(graph: Graph, data: object = DATA, **scheme: object) -> Graph:
+    use_int8(graph, None if data is None else calibrate(graph, data, by_reference), Scheme(**scheme))
     return graph
 
 
@@ -152,7 +158,9 @@ def test_rows_are_nearly_exact_for_weights_of_levels() -> None:
     assert np.all(np.abs(y - exact) <= bound)
 
 
-@pytest.mark.parametrize("data", [[np.full((2, 3, 8), 2.5, np.float32)], None], ids=["ranges", "rows"])
+@pytest.mark.parametrize(
+    "data", [[np.full((2, 3, 8), 2.5, F32), np.zeros((1, 3, 8), F32)], None], ids=["ranges", "rows"]
+)
 def test_constant_activations_and_zero_weights(data: object) -> None:
     weight = normal(6, 8)
     weight[2] = 0
@@ -167,13 +175,15 @@ def test_constant_activations_and_zero_weights(data: object) -> None:
 
 
 def test_activations_that_are_always_zero() -> None:
-    weight, bias = normal(6, 8), normal(6, seed=2)
-    graph = lowered(one_linear(weight, bias), [np.zeros((2, 3, 8), np.float32)])
-    (y,) = run_reference(graph, [np.zeros((2, 3, 8), np.float32)])
+    """A unit that no picture wakes."""
+    graph, bias = one_linear(normal(8, 8), np.full(8, -1e3, np.float32)), normal(6, seed=2)
+    (hidden,) = (node.output for node in graph.nodes)
+    graph.outputs = [("y", graph.add(Linear(), graph.add(Relu(), hidden), *map(graph.constant, (normal(6, 8), bias))))]
+    (y,) = run_reference(lowered(graph, [normal(2, 3, 8)]), [normal(2, 3, 8)])
     np.testing.assert_allclose(y, np.broadcast_to(bias, y.shape), atol=1e-6)
 
 
-@pytest.mark.parametrize("data", [[np.ones((1, 8), np.float32)], None], ids=["ranges", "rows"])
+@pytest.mark.parametrize("data", [[normal(1, 8)], None], ids=["ranges", "rows"])
 def test_tied_weights_stay_tied(data: object) -> None:
     graph = Graph("test", {"N": (1, 64)})
     x, weight = graph.input("x", TensorType(DType.F32, (N, 8))), graph.constant(normal(8, 8))
@@ -198,3 +208,41 @@ def test_layers_of_other_types_and_odd_rows_stay() -> None:
     graph.output("z", graph.add(Attention(2, 1.0), q, k, v))
     before = str(graph)
     assert str(lowered(graph, None)) == before
+
+
+@pytest.mark.parametrize(
+    ("activations", "least", "most", "rows"),
+    [("asymmetric", 0, 200, 1), ("symmetric", 128, 128, 1), ("per-token", 0, 0, 3)],
+)
+def test_schemes_of_activations(activations: str, least: int, most: int, rows: int) -> None:
+    graph = lowered(network(), activations=activations)
+    zeros = [node.op.zero for node in graph.nodes if isinstance(node.op, Quantize)]
+    assert (min(zeros) >= least, max(zeros) <= most) == (True, True)
+    assert ops(graph).count("quantize_rows") == rows
+    assert error(graph, network(), pictures(6)) < WORST
+
+
+def test_one_scale_for_a_whole_weight_is_worse() -> None:
+    weight = normal(6, 8) * np.array([1, 1, 1, 1, 1, 1e-3], np.float32)[:, None]
+    x = normal(4, 3, 8, seed=1)
+    exact = run_reference(one_linear(weight), [x])[0][..., 5]
+    found = [
+        np.abs(run_reference(lowered(one_linear(weight), None, weights=name), [x])[0][..., 5] - exact).max()
+        for name in ("per-channel", "per-tensor")
+    ]
+    assert found[0] < 0.02 * np.abs(exact).max() < 10 * found[1]
+
+
+def test_nodes_that_are_named_stay_float() -> None:
+    graph = network()
+    names = [node_name(graph, node) for node in graph.nodes if isinstance(node.op, Linear | Attention)]
+    kept = lowered(graph, float_nodes=frozenset(names[:2]))
+    products = [node for node in kept.nodes if isinstance(node.op, Linear | Conv2d)]
+    assert [node.output.type.dtype for node in products] == [DType.I32] * 2 + [DType.F32] + [DType.I32] * 2
+    assert [node.op.byte_values for node in kept.nodes if isinstance(node.op, Attention)] == [False]
+
+
+@pytest.mark.parametrize("field", ["algorithm", "activations", "weights"])
+def test_schemes_that_there_are_not(field: str) -> None:
+    with pytest.raises(UsageError, match=r"expected one of [a-z-]+, .*, got 'best'"):
+        Scheme(**{field: "best"})

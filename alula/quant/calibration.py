@@ -1,0 +1,136 @@
+"""What calibration found, in memory and as a file that people can read, edit and build with again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alula.core.errors import UsageError
+from alula.core.files import atomic_write
+from alula.ir.graph import Graph
+from alula.quant.histogram import Floats
+from alula.quant.ranges import Range
+from alula.quant.thresholds import ALGORITHMS
+
+VERSION = 1
+DIGITS = 7  # of a number in a file: a float32's
+VECTORS = ("low", "high", "mean", "mean_square")
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """Of one activation: a range by each algorithm, and of each channel, f64[c], its ends and its first two moments."""
+
+    ranges: Mapping[str, Range]
+    low: Floats
+    high: Floats
+    mean: Floats
+    mean_square: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What `images` inputs showed of the activations of one graph, which `digest` names; activations by name."""
+
+    digest: str
+    images: int
+    activations: Mapping[str, Activation] = field(default_factory=dict)
+
+    def check(self, graph: Graph) -> None:
+        """Raises UsageError for a graph that this was not made with: its names mean other nodes there."""
+        digest = graph_digest(graph)
+        if digest != self.digest:
+            raise UsageError(
+                f"calibration: expected the one of graph {digest[:12]}, got one of {self.digest[:12]} "
+                "(another model, preprocessing or version: calibrate again)"
+            )
+
+    def save(self, path: Path) -> None:
+        """Writes the file, atomically."""
+        with atomic_write(path) as file:
+            file.write(self.text().encode())
+
+    def text(self) -> str:
+        """JSON of which each line says one thing."""
+        rounded = {name: _plain(activation) for name, activation in self.activations.items()}
+        lines = [f' "version": {VERSION},', f' "graph": {json.dumps(self.digest)},', f' "images": {self.images},']
+        entries = []
+        for name, plain in rounded.items():
+            parts = ",\n".join(f"   {json.dumps(key)}: {json.dumps(value)}" for key, value in plain.items())
+            entries.append(f"  {json.dumps(name)}: {{\n{parts}\n  }}")
+        return "\n".join(["{", *lines, ' "activations": {', ",\n".join(entries), " }", "}", ""])
+
+    @classmethod
+    def load(cls, path: Path) -> Calibration:
+        """The calibration of a file.  Raises UsageError, saying where, for one that cannot be read or is none."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"calibration {path}: expected a file, got {error.strerror or error}") from error
+        except ValueError as error:
+            raise UsageError(f"calibration {path}: expected JSON, got {' '.join(str(error).split())}") from error
+        try:
+            return cls._from_json(content)
+        except UsageError as error:
+            raise UsageError(f"calibration {path}: {error}") from None
+
+    @classmethod
+    def _from_json(cls, content: Any) -> Calibration:
+        if not isinstance(content, dict) or content.get("version") != VERSION:
+            got = content.get("version") if isinstance(content, dict) else type(content).__name__
+            raise UsageError(f"expected version {VERSION}, got {got!r}")
+        digest, images, found = (content.get(key) for key in ("graph", "images", "activations"))
+        if not isinstance(digest, str) or not isinstance(images, int) or not isinstance(found, dict):
+            raise UsageError("expected a graph, images and activations, got others")
+        return cls(digest, images, {name: _activation(name, plain) for name, plain in found.items()})
+
+
+def graph_digest(graph: Graph) -> str:
+    """SHA-256 over what the graph computes: its text, without its name and the sizes that it serves, and constants."""
+    _, text = str(graph).split("\n", 1)
+    digest = hashlib.sha256(text.encode())
+    for value in graph.constants():
+        assert value.data is not None
+        digest.update(np.ascontiguousarray(value.data).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _plain(activation: Activation) -> dict[str, Any]:
+    ranges = {f"range {name}": [_rounded(r.low), _rounded(r.high)] for name, r in activation.ranges.items()}
+    return ranges | {key: [_rounded(number) for number in getattr(activation, key)] for key in VECTORS}
+
+
+def _rounded(number: float) -> float:
+    return float(f"{number:.{DIGITS}g}")
+
+
+def _activation(name: str, plain: Any) -> Activation:
+    expected = {f"range {algorithm}" for algorithm in ALGORITHMS} | set(VECTORS)
+    if not isinstance(plain, dict) or set(plain) != expected:
+        raise UsageError(f"{name}: expected {', '.join(sorted(expected))}, got others")
+    ranges = {algorithm: _range(name, plain[f"range {algorithm}"]) for algorithm in ALGORITHMS}
+    vectors = [_numbers(name, key, plain[key]) for key in VECTORS]
+    if len(set(map(len, vectors))) != 1:
+        raise UsageError(f"{name}: expected vectors of one length, got {[len(vector) for vector in vectors]}")
+    return Activation(ranges, *vectors)
+
+
+def _range(name: str, ends: Any) -> Range:
+    numbers = _numbers(name, "range", ends)
+    if len(numbers) != 2 or not numbers[0] <= 0 <= numbers[1]:
+        raise UsageError(f"{name}: expected a range of a low of at most 0 and a high of at least 0, got {ends}")
+    return Range(float(numbers[0]), float(numbers[1]))
+
+
+def _numbers(name: str, key: str, values: Any) -> Floats:
+    plain = isinstance(values, list) and all(type(value) in (int, float) for value in values)
+    numbers = np.array(values, np.float64) if plain else np.full(1, np.nan)
+    if not np.isfinite(numbers).all():
+        raise UsageError(f"{name} {key}: expected finite numbers, got others")
+    return numbers
