@@ -27,6 +27,7 @@ from alula.cli.options import (
     QUANTISED,
     REFERENCE,
     WEIGHTS,
+    add_dim_range,
     add_json,
     check_writable,
     positive,
@@ -64,9 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--shape-mutable", type=truth, default=True, metavar="true|false", help="serve every batch (true)"
     )
     parser.add_argument("--batch-size", type=positive, default=1, metavar="B", help="batch to tune for, or to fix (1)")
-    parser.add_argument(
-        "--dim-range", type=_shape, nargs=2, metavar=("MIN", "MAX"), help="smallest and largest shape, 1,3,224,224 each"
-    )
+    add_dim_range(parser)
     parser.add_argument("--target", default="native", metavar="T", help="processor to build for (native: this one)")
     parser.add_argument(
         "--preprocess", metavar="P", help=f"{', '.join(NAMED)} or a JSON file (default: what the program carries)"
@@ -209,13 +208,6 @@ def _report(arguments: argparse.Namespace, build_ms: float, inputs: Inputs | Non
 def _takes(port: Mapping[str, Any]) -> str:
     sizes = ",".join("N" if size is None else str(size) for size in port["shape"])
     return f"{port['name']} {port['dtype']}[{sizes}]"
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if not all(part.isascii() and part.isdigit() for part in parts):
-        raise argparse.ArgumentTypeError(f"expected sizes like 1,3,224,224, got {text!r}")
-    return tuple(map(int, parts))
 
 
 def contract(option: str | None, model: Path, graph: Graph) -> Preprocess | None:

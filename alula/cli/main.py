@@ -29,6 +29,7 @@ COMMANDS = (
     "perf",
     "perf compare",
     "inspect",
+    "verify",
     "doctor",
 )
 DONE, WORK_FAILED, WRONG_USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141

@@ -68,6 +68,20 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE as JSON")
 
 
+def add_dim_range(parser: argparse.ArgumentParser) -> None:
+    """--dim-range."""
+    parser.add_argument(
+        "--dim-range", type=_shape, nargs=2, metavar=("MIN", "MAX"), help="smallest and largest shape, 1,3,224,224 each"
+    )
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise argparse.ArgumentTypeError(f"expected sizes like 1,3,224,224, got {text!r}")
+    return tuple(map(int, parts))
+
+
 def add_names(parser: argparse.ArgumentParser) -> None:
     """--name-file."""
     parser.add_argument("--name-file", type=Path, metavar="F", help="class names, one a line (as in synset_words.txt)")

@@ -49,7 +49,8 @@ class Node:
 class Graph:
     """Inputs, nodes in an order that defines before it uses, and named outputs; `symbols` are the ranges of sizes.
 
-    `preprocess` and `provenance` are what the source model carried along; ops and passes never look at them.
+    `preprocess` and `provenance` are what the source model carried along; ops and passes never look at them.  `trail`,
+    where it is a list, collects what `replace` puts in whose place: values that have to be equal.
     """
 
     def __init__(self, name: str = "graph", symbols: dict[str, tuple[int, int]] | None = None) -> None:
@@ -61,6 +62,7 @@ class Graph:
         self.origin = ""
         self.preprocess: Preprocess | None = None
         self.provenance: dict[str, str] = {}
+        self.trail: list[tuple[Value, Value]] | None = None
         self._follower: Node | None = None
 
     def input(self, name: str, type: TensorType) -> Value:
@@ -109,6 +111,8 @@ class Graph:
         """Every use of `old` becomes one of `new`, graph outputs included.  Raises GraphError for another type."""
         if old.type != new.type:
             raise GraphError(f"replace: expected {old.type}, got {new.type}")
+        if self.trail is not None:
+            self.trail.append((old, new))
         for user in dict.fromkeys(old.uses):
             user.inputs = tuple(new if value is old else value for value in user.inputs)
         new.uses.extend(old.uses)

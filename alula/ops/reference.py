@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -19,16 +19,28 @@ def run_reference(graph: Graph, inputs: Sequence[Array]) -> tuple[Array, ...]:
 
     Raises ShapeError for inputs that do not fit the graph's input types and the ranges of its named sizes.
     """
+    wanted = {value for _, value in graph.outputs}
+    arrays = dict(zip(graph.inputs, inputs, strict=False))
+    arrays.update((value, array) for value, array in reference_values(graph, inputs) if value in wanted)
+    return tuple(arrays[value] if value.data is None else value.data for _, value in graph.outputs)
+
+
+def reference_values(graph: Graph, inputs: Sequence[Array]) -> Iterator[tuple[Value, Array]]:
+    """Every value that a node makes, in order, with its elements; what no later node takes is let go.
+
+    Raises ShapeError for inputs that do not fit the graph's input types and the ranges of its named sizes.
+    """
     sizes = bind_sizes(graph, inputs)
     arrays: dict[Value, Array] = dict(zip(graph.inputs, inputs, strict=True))
-    last = _last_users(graph)
+    last = last_users(graph)
     for node in graph.nodes:
         operands = [arrays[value] if value.data is None else value.data for value in node.inputs]
-        arrays.update(zip(node.outputs, apply_op(node.op.at(sizes), *operands), strict=True))
+        results = apply_op(node.op.at(sizes), *operands)
+        yield from zip(node.outputs, results, strict=True)
+        arrays.update(zip(node.outputs, results, strict=True))
         for value in {*node.inputs, *node.outputs}:
-            if last.get(value, node) is node:
+            if last.get(value) in (node, None):
                 arrays.pop(value, None)
-    return tuple(arrays[value] if value.data is None else value.data for _, value in graph.outputs)
 
 
 def apply_op(op: Op, *operands: Array) -> tuple[Array, ...]:
@@ -76,10 +88,9 @@ def _name(dim: Expr) -> str | None:
     return next((name for name in dim.symbols() if dim == symbol(name)), None)
 
 
-def _last_users(graph: Graph) -> dict[Value, Node | None]:
-    """The last node that takes each value; None for outputs of the graph, which no node ends."""
-    last: dict[Value, Node | None] = {value: node for node in graph.nodes for value in node.inputs}
-    return last | {value: None for _, value in graph.outputs}
+def last_users(graph: Graph) -> dict[Value, Node]:
+    """The last node that takes each value; one that no node takes is not in it."""
+    return {value: node for node in graph.nodes for value in node.inputs}
 
 
 def _stored(output: Array, type: TensorType) -> Array:

@@ -38,13 +38,16 @@ def preprocessed(picture: Pixels, contract: Preprocess) -> NDArray[np.uint8] | N
     Raises ImageError for a picture so long and thin that, resized, it has more than `PIL.Image.MAX_IMAGE_PIXELS`.
     """
     square = cropped(picture, contract)
-    if contract.folded:
-        return np.ascontiguousarray(square)
-    ordered = square[..., ::-1] if contract.order == "BGR" else square
+    return np.ascontiguousarray(square) if contract.folded else normalised(square, contract)
+
+
+def normalised(pixels: Pixels, contract: Preprocess) -> NDArray[np.float32]:
+    """x[..., h, w, 3] RGB -> float32[..., 3, h, w] in the contract's order, mean and std."""
+    ordered = pixels[..., ::-1] if contract.order == "BGR" else pixels
     scaled = ordered.astype(np.float32) / np.float32(255)
     mean, std = np.array(contract.mean, np.float32), np.array(contract.std, np.float32)
     normal: NDArray[np.float32] = (scaled - mean) / std
-    return np.ascontiguousarray(normal.transpose(2, 0, 1))
+    return np.ascontiguousarray(np.moveaxis(normal, -1, -3))
 
 
 def cropped(picture: Pixels, contract: Preprocess) -> Pixels:

@@ -52,7 +52,7 @@ UNKNOWN = object()  # what a refused node gave
 
 def import_model(source: Source, dim_range: DimRange | None, constants: Mapping[str, Array]) -> Graph:
     """The graph of a model.  Raises UnsupportedOperator for all operators that we do not know at once."""
-    graph = _Reader(source, dim_range, constants).read()
+    graph = Reader(source, dim_range, constants).read()
     try:
         verify(graph)
     except GraphError as error:
@@ -60,8 +60,8 @@ def import_model(source: Source, dim_range: DimRange | None, constants: Mapping[
     return graph
 
 
-class _Reader:
-    """One walk.  A scope gives what each name stands for: a Value, Sizes, or UNKNOWN."""
+class Reader:
+    """One walk.  A scope gives what each name stands for: a Value, Sizes, or UNKNOWN; `scope` is the whole model's."""
 
     def __init__(self, source: Source, dim_range: DimRange | None, constants: Mapping[str, Array]) -> None:
         self.source, self.given = source, constants
@@ -75,16 +75,16 @@ class _Reader:
         self.graph = Graph(self.proto.name or "model", {} if batch is None else {NAME: batch})
         self.views: dict[tuple[Value, object], Value] = {}
         self.refusals: dict[str, list[str]] = {}
+        self.scope: Scope = ChainMap()
         self.count = 0
 
     def read(self) -> Graph:
         """The whole model."""
-        scope: Scope = ChainMap()
         for name, type in self.types.items():
-            self._define(scope, name, self.graph.input(name, type))
+            self._define(self.scope, name, self.graph.input(name, type))
         for name, array in self.given.items():
-            self._define(scope, name, self.graph.constant(np.asarray(array), name))
-        found = self._run(self.proto, scope, 0)
+            self._define(self.scope, name, self.graph.constant(np.asarray(array), name))
+        found = self._run(self.proto, self.scope, 0)
         self.graph.origin = ""
         if self.refusals:
             raise UnsupportedOperator(

@@ -35,10 +35,10 @@ def import_program(program: ExportedProgram, dim_range: DimRange | None = None) 
     `dim_range` narrows that range.  Raises UnsupportedOperator for all operators that we do not know at once,
     ImportFailed for whatever else cannot be brought to a graph.
     """
-    return _Reader(decomposed(program), dim_range).read()
+    return Reader(decomposed(program), dim_range).read()
 
 
-class _Reader:
+class Reader:
     """One walk over a program.  `known` are the nodes whose elements are constant, `values` what nodes have become."""
 
     def __init__(self, program: ExportedProgram, dim_range: DimRange | None) -> None:

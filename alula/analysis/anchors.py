@@ -1,0 +1,82 @@
+"""The products of a graph in low precision, beside those of the float graph that it was made from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from alula.core.dtype import DType
+from alula.ir.graph import Graph, Node, Value
+from alula.ir.op import Op
+from alula.ops.attention import Attention
+from alula.ops.conv import Conv2d
+from alula.ops.depthwise import DepthwiseConv2d
+from alula.ops.elementwise import Add, Cast, Mul
+from alula.ops.matmul import Linear, Matmul
+from alula.ops.outlook import OutlookAttention
+from alula.ops.quantize import QuantizeRows
+
+PRODUCTS: tuple[type[Op], ...] = (Linear, Conv2d, DepthwiseConv2d, Matmul, Attention, OutlookAttention)
+SCALING: tuple[type[Op], ...] = (Cast, Add, Mul)  # how sums of bytes become numbers again
+
+
+def products(graph: Graph) -> dict[str, Node]:
+    """The products by their labels, in order: op and origin, numbered where several share them.
+
+    Lowering the precision keeps the order of products and gives what it makes the origin of what it replaces, so a
+    product has the same label before and after.
+    """
+    counts: Counter[str] = Counter()
+    labelled: dict[str, Node] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, PRODUCTS):
+            label = f"{node.op.name} {node.origin}".rstrip()
+            counts[label] += 1
+            labelled[label if counts[label] == 1 else f"{label} ({counts[label]})"] = node
+    return labelled
+
+
+def result(graph: Graph, node: Node) -> Value:
+    """What a product gives in float: sums of bytes are followed by the scaling that has the product's own origin."""
+    value = node.outputs[0]
+    if value.type.dtype is not DType.I32:
+        return value
+    while (user := graph.sole_use(value)) is not None and _scales(user, value, node):
+        value = user.output
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A product of both graphs under one label: its node in the lowered graph, and its result in both."""
+
+    label: str
+    node: Node
+    ours: Value
+    theirs: Value
+
+
+def matched(lowered: Graph, plain: Graph) -> list[Pair]:
+    """The products that `lowered` and `plain` both have, in order; those whose results differ in type are left out."""
+    others = products(plain)
+    pairs = []
+    for label, node in products(lowered).items():
+        if label in others:
+            ours, theirs = result(lowered, node), result(plain, others[label])
+            if ours.type == theirs.type:
+                pairs.append(Pair(label, node, ours, theirs))
+    return pairs
+
+
+def _scales(user: Node, value: Value, product: Node) -> bool:
+    """True for a node of the scaling: what it takes beside `value` is constant or a scale for each row."""
+    others = [operand for operand in user.inputs if operand is not value]
+    return (
+        isinstance(user.op, SCALING)
+        and user.origin == product.origin
+        and all(other.is_constant or _row_scale(other) for other in others)
+    )
+
+
+def _row_scale(value: Value) -> bool:
+    return value.producer is not None and isinstance(value.producer.op, QuantizeRows)
