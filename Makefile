@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 python3,\
     $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 
-.PHONY: help run test dev lint fuzz bench conformance clean
+.PHONY: help run test dev lint fuzz bench conformance package clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench: $(VENV)/installed-dev ## measure against other engines; BENCH='...' for i
 
 conformance: $(VENV)/installed-test ## ONNX's node tests through the compiled path, and docs/conformance.md
 	$(BIN)/python -m bench.conformance --output docs/conformance.md
+
+package: $(VENV)/installed-test ## the wheel and the sdist, in dist/
+	$(BIN)/python -m build
 
 clean: ## remove what was built, keep the environment
 	rm -rf build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
