@@ -79,6 +79,21 @@ def is_lazy(graph: Graph, node: Node) -> bool:
     )
 
 
+def takes_rows(value: Value) -> bool:
+    """True where all that reads `value` takes its rows wherever they lie: products, elementwise ops, views of rows."""
+    return all(
+        (isinstance(user.op, Linear) and user.inputs[0] is value)
+        or (is_elementwise(user.op) and not is_native(user))
+        or (_keeps_rows(user) and takes_rows(user.output))
+        for user in value.uses
+    )
+
+
+def _keeps_rows(node: Node) -> bool:
+    """True for a reshape of whole rows."""
+    return isinstance(node.op, Reshape) and node.op.shape[-1:] == node.inputs[0].type.shape[-1:]
+
+
 def _continues(graph: Graph, group: Group, node: Node) -> bool:
     """True where `node` can run in the group's epilogue: all else it needs exists before the group runs."""
     anchor, value = group.anchor.op, group.output

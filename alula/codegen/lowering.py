@@ -9,11 +9,11 @@ from typing import TypeVar
 from llvmlite import ir
 
 from alula.codegen.dtypes import check_dtypes, where
-from alula.codegen.groups import Group, group_nodes
+from alula.codegen.groups import Group, group_nodes, takes_rows
 from alula.codegen.module import F32, I64, POINTER, VOID, Code
 from alula.codegen.vector import Emitter, Int, Ptr
 from alula.codegen.views import Buffer, Space, View
-from alula.core.dims import Dim
+from alula.core.dims import Dim, product
 from alula.core.dtype import DType
 from alula.core.errors import CodegenError, ShapeError
 from alula.core.target import CpuTarget
@@ -25,6 +25,9 @@ from alula.ops.shape import Expand, Reshape, Slice, Transpose
 Count = Callable[[Emitter], Int]
 Lower = Callable[["Lowering", Group], None]
 L = TypeVar("L", bound=Lower)
+
+CACHE_LINE = 64  # bytes
+SAME_SET = 4096  # bytes from a line to the next one of its set: 64 sets in the first-level cache of every target
 
 LOWERINGS: dict[type[Op], Lower] = {}
 
@@ -119,6 +122,21 @@ class Lowering:
         self.views[value] = View.whole(buffer, value.type)
         return self.views[value]
 
+    def output_rows(self, value: Value) -> View:
+        """As `output`, for kernels that write rows anywhere: those that would share sets of the cache lie apart.
+
+        Register tiles read the same column of a dozen rows at once.  Only what reads rows anywhere may follow.
+        """
+        row = value.type.shape[-1]
+        if not isinstance(row, int) or row * value.type.dtype.bytes % SAME_SET or not row:
+            return self.output(value)
+        if value in self.outputs or not takes_rows(value):
+            return self.output(value)
+        spacing = row + CACHE_LINE // value.type.dtype.bytes
+        bytes = product(value.type.shape[:-1]) * (spacing * value.type.dtype.bytes)
+        self.views[value] = View.spaced(self._buffer(bytes), value.type, spacing)
+        return self.views[value]
+
     def temporary(self, type: TensorType) -> View:
         """Room in the arena for something between two steps of one op."""
         return View.whole(self._temporary(type), type)
@@ -196,7 +214,10 @@ class Lowering:
         return Buffer(Space.CONSTANT, len(self.constants) - 1, value.type.bytes)
 
     def _temporary(self, type: TensorType) -> Buffer:
-        self.arena.append(Buffer(Space.ARENA, len(self.arena), type.bytes))
+        return self._buffer(type.bytes)
+
+    def _buffer(self, bytes: Dim) -> Buffer:
+        self.arena.append(Buffer(Space.ARENA, len(self.arena), bytes))
         return self.arena[-1]
 
     def _copied(self, value: Value, view: View) -> View:

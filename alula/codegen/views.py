@@ -59,10 +59,17 @@ class View:
         """True where it has a last axis and its elements follow each other."""
         return self.type.rank > 0 and (self.strides[-1] == 1 or self.type.shape[-1] == 1)
 
+    @classmethod
+    def spaced(cls, buffer: Buffer, type: TensorType, spacing: int) -> View:
+        """All of a buffer, in rows of the last axis that start so many elements apart."""
+        return cls(buffer, type, _spaced_strides(type.shape, spacing))
+
     def reshaped(self, shape: tuple[Dim, ...]) -> View | None:
         """The same elements under another shape; None where strides cannot say it."""
         if self.is_contiguous:
             return View(self.buffer, self.type.reshaped(*shape), row_major(shape), self.offset)
+        if shape and shape[-1] == self.type.shape[-1] and (rows := self.rows()):
+            return View(self.buffer, self.type.reshaped(*shape), _spaced_strides(shape, rows[1]), self.offset)
         return None
 
     def permuted(self, perm: Sequence[int]) -> View:
@@ -96,6 +103,10 @@ class View:
 def row_major(shape: Sequence[Dim]) -> tuple[Dim, ...]:
     """Strides of contiguous elements."""
     return tuple(product(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _spaced_strides(shape: Sequence[Dim], spacing: int) -> tuple[Dim, ...]:
+    return (*(stride * spacing for stride in row_major(shape[:-1])), 1)
 
 
 def bits_of(dtype: DType) -> DType:

@@ -23,6 +23,7 @@ class Tile:
     They are fixed so that addresses fold into the instructions: fourteen row pointers would not fit the registers.
     A turn of the loop does `turn` words of k, which divides it.  With `early` the tile also asks the second-level
     cache for what the next panel will need.  With `run` > 0 rows of a come in runs of so many, `jump` words apart.
+    With `onward` the sums go on from what c holds.
     """
 
     dot: Dot
@@ -35,6 +36,7 @@ class Tile:
     early: bool = False
     run: int = 0
     jump: int = 0
+    onward: bool = False
 
     def registers(self) -> int:
         """Vector registers it needs: the accumulators, a row of b, one word of a."""
@@ -49,7 +51,8 @@ class Tile:
     def name(self) -> str:
         """Of its function."""
         strides = f"a{self.lda}_b{self.ldb}_c{self.ldc}" + (f"_r{self.run}_j{self.jump}" if self.run else "")
-        return f"tile_{self.dot.name}_{self.rows}x{self.vectors}_{strides}_t{self.turn}{'_early' * self.early}"
+        flags = "_early" * self.early + "_onward" * self.onward
+        return f"tile_{self.dot.name}_{self.rows}x{self.vectors}_{strides}_t{self.turn}{flags}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +96,10 @@ def panel_width(target: CpuTarget) -> int:
 def emit_tile(code: Code, tile: Tile) -> ir.Function:
     """(a, b, c, k, outer, outer step, inner, inner step): c = the sum over all stretches of a, each k words long.
 
-    a is row-major; b goes on from stretch to stretch; c is overwritten.  Every element of c is one chain of sums in the
-    order of k, whatever the tile.  An early tile takes two arguments more, (ahead, pace): for each k of a stretch it
-    asks for `pace` words more from `ahead`; addresses beyond all memory do no harm.
+    a is row-major; b goes on from stretch to stretch; c is overwritten, or gone on from by an onward tile.  Every
+    element of c is one chain of sums in the order of k, whatever the tile.  An early tile takes two arguments more,
+    (ahead, pace): for each k of a stretch it asks for `pace` words more from `ahead`; addresses beyond all memory do no
+    harm.
     """
     if found := code.get(tile.name):
         return found
@@ -104,8 +108,9 @@ def emit_tile(code: Code, tile: Tile) -> ir.Function:
     a, b = (Ptr(e, argument, tile.dot.word) for argument in function.args[:2])
     c = Ptr(e, function.args[2], tile.dot.sum)
     k, outer, outer_step, inner, inner_step = (Int(e, argument) for argument in function.args[3:8])
-    zeros = [e.constant(0, tile.dot.sum)] * (tile.rows * tile.vectors)
-    with e.loop(outer, carried=zeros) as far:
+    spots = [row * tile.ldc + v * e.lanes for row in range(tile.rows) for v in range(tile.vectors)]
+    start = [e.load(c, spot) if tile.onward else e.constant(0, tile.dot.sum) for spot in spots]
+    with e.loop(outer, carried=start) as far:
         with e.loop(inner, carried=far.carried) as near:
             stretch = far.index * inner + near.index
             a_row = a.at(far.index * outer_step + near.index * inner_step)
@@ -120,8 +125,8 @@ def emit_tile(code: Code, tile: Tile) -> ir.Function:
                 loop.carry(totals)
             near.carry(loop.carried)
         far.carry(near.carried)
-    for spot, total in enumerate(far.carried):
-        e.store(total, c, spot // tile.vectors * tile.ldc + spot % tile.vectors * e.lanes)
+    for spot, total in zip(spots, far.carried, strict=True):
+        e.store(total, c, spot)
     e.end()
     return function
 

@@ -68,14 +68,15 @@ def call_tile(
     stretches: Stretches | None = None,
     early: Early | None = None,
     runs: tuple[int, int] = (0, 0),
+    onward: bool = False,
 ) -> None:
     """c[rows, vectors] = a @ b over stretches of k words; as many vectors as the tiling has, unless fewer are given.
 
-    `runs` are a tile's `run` and `jump`.
+    `runs` are a tile's `run` and `jump`; with `onward`, which tiles of matrix registers lack, the sums go on from c.
     """
     stretches = stretches or Stretches()
     shape = rows, vectors or tiling.vectors, strides.a, strides.b, strides.c
-    tile = Tile(tiling.dot, *shape, turn_of(k), early is not None, *(runs if rows > runs[0] > 0 else (0, 0)))
+    tile = Tile(tiling.dot, *shape, turn_of(k), early is not None, *(runs if rows > runs[0] > 0 else (0, 0)), onward)
     more = () if early is None else (early.ahead, early.pace)
     if tiling.matrix:
         e.call(emit_matrix_tile(e.code, tile, k, stretches), *operands, *more)

@@ -110,10 +110,11 @@ def lower_conv(state: Lowering, group: Group) -> None:
     dot = dot_for(weight.type.dtype)
     picture = padded_picture(state, x, op, dot)
     builder = epilogue(state, group, bias)
-    output = state.output(group.output)
+    output = state.output_rows(group.output)
     batch, height, width, channels = picture.type.shape
     oh, ow, features = (fixed(dim, "convolution size") for dim in output.type.shape[1:])
-    panels = Panels(features // op.groups, features, panel_width(state.target), builder.expression(output.type.shape))
+    expression, ldc = builder.expression(output.type.shape), (output.rows() or (1, features))[1]
+    panels = Panels(features // op.groups, ldc, panel_width(state.target), expression)
     size = fixed(height, "height"), fixed(width, "width")
     c = fixed(channels, "channel count")
     k = op.kernel[0] * op.kernel[1] * c // op.groups

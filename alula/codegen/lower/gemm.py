@@ -28,6 +28,7 @@ from alula.ops.matmul import Linear
 from alula.ops.shape import Reshape, Slice
 
 SMALL_PART, SHORT_BLOCK = 8, 128  # of the second-level cache; rows: 784 x 256 x 768 in bytes is 15 % faster
+PANEL_PART = 8  # of the second-level cache, for what is read of a panel before the next rows come
 LEAST_ROWS = 64  # of a thread's own block: below that, threads share out panels
 
 
@@ -82,14 +83,13 @@ def lower_linear(state: Lowering, group: Group) -> None:
     source = operand_rows(state, x, tiling)
     rows, lda = source.rows() or (1, 0)
     builder = epilogue(state, group, bias)
-    output = state.output(group.output)
+    output = state.output_rows(group.output)
     shape = output.type.shape
     n = fixed(shape[-1], "feature count")
-    panels = Panels(n, n, panel_width(state.target), builder.expression(shape))
-    block = row_block(tiling, state.target, k, n)
-    gemm = Gemm(k, lda, block, rows, attention_parts(group.output), tiling, panels)
+    panels = Panels(n, (output.rows() or (1, n))[1], panel_width(state.target), builder.expression(shape))
+    gemm = Gemm(k, lda, row_block(tiling, state.target, k, n), rows, attention_parts(group.output), tiling, panels)
     views = [source, state.contiguous(weight), output, *builder.views]
-    widening_room(state, views[1], k)
+    widening_room(state, views[1], k, sums=gemm.block * panels.panel * (len(stretches(tiling, state.target, k)) > 1))
     kernel = state.kernel("linear", gemm, views, lambda chunk: emit_gemm(chunk, gemm), len(builder.parameters))
     label = "+".join(["linear", *(other.op.name for other in group.nodes[1:])])
     macs = node.op.macs([value.type for value in node.inputs], [node.output.type])
@@ -132,13 +132,26 @@ def epilogue(state: Lowering, group: Group, bias: Sequence[Value]) -> Builder:
     return builder
 
 
+def stretches(tiling: Tiling, target: CpuTarget, k: int) -> list[tuple[int, int]]:
+    """(first word, words) of the parts of k, equal and even: all rows of a block are done with one before the next.
+
+    So a panel's part stays in the second-level cache for all rows, and more rows fit beside it.
+    """
+    words, longest = k // tiling.dot.group, target.l2_bytes // PANEL_PART // (4 * panel_width(target))
+    if tiling.matrix or words <= longest:
+        return [(0, words)]
+    length = 2 * -(-words // (2 * -(-words // longest)))
+    return [(start, min(length, words - start)) for start in range(0, words, length)]
+
+
 def row_block(tiling: Tiling, target: CpuTarget, k: int, n: int) -> int:
     """The most rows of a that one panel after the other is done with; a multiple of the tile.
 
-    k elements each, they leave half of the second-level cache to the panels.  Where all panels are but a small part of
-    it, blocks are short, so that what is written and added stays near while panel after panel passes.
+    What is read of k elements at a time leaves half of the second-level cache to the panels.  Where all panels are but
+    a small part of it, blocks are short, so that what is written and added stays near while panel after panel passes.
     """
-    fitting = target.l2_bytes // 2 // (tiling.dot.a.bytes * max(k, 1))
+    longest = max((length for _, length in stretches(tiling, target, k)), default=0) * tiling.dot.group
+    fitting = target.l2_bytes // 2 // (tiling.dot.a.bytes * max(longest, 1))
     small = tiling.dot.b.bytes * k * n * SMALL_PART <= target.l2_bytes
     return max(1, (min(fitting, SHORT_BLOCK) if small else fitting) // tiling.rows) * tiling.rows
 
@@ -161,7 +174,7 @@ def block_start(rows: Int, tile: int, block: Int, count: Int) -> Int:
 def emit_gemm(chunk: Chunk, gemm: Gemm) -> None:
     """One chunk: a block of rows against one panel."""
     e, (a, b, c, *extra) = chunk.e, chunk.operands
-    panels, tiling, words = gemm.panels, gemm.tiling, gemm.k // gemm.tiling.dot.group
+    panels, tiling = gemm.panels, gemm.tiling
     rows = e.dim(gemm.rows)
     block, number = chunk.number // panels.count, chunk.number % panels.count
     panel, following = gemm.panel(number), gemm.panel((number + 1) % panels.count)
@@ -170,17 +183,24 @@ def emit_gemm(chunk: Chunk, gemm: Gemm) -> None:
     last = block_start(rows, tiling.rows, block + 1, count).min(rows)
     packed = b.at(panel * (gemm.k * panels.panel))
     weights = widened(chunk, packed, gemm.k * panels.panel)
-    room = e.stack(tiling.rows * panels.panel, tiling.dot.sum)
     ahead = b.at(following * (gemm.k * panels.panel)).cast(tiling.dot.word)
     pace = prefetch_pace(e, tiling, panels.panel, last - first)
     strides = Strides(gemm.lda // tiling.dot.group, panels.panel, panels.panel)
+    tiles, parts = (last - first + (tiling.rows - 1)) // tiling.rows, stretches(tiling, e.target, gemm.k)
+    room = e.stack(tiling.rows * panels.panel, tiling.dot.sum)
+    sums = chunk.scratch.at(gemm.k * panels.panel if weights.value is chunk.scratch.value else 0).cast(tiling.dot.sum)
+    for start, words in parts:
 
-    def tile(count: int, row: Int, valid: Int) -> None:
-        early = Early(ahead.at((row - first) // tiling.rows * pace * words), pace)
-        call_tile(e, tiling, strides, count, (a.at(row * gemm.lda), weights, room), words, early=early)
-        emit_epilogue(e, panels, valid, row, panel * panels.panel, e.int(0), room, c, extra)
+        def tile(count: int, row: Int, valid: Int, start: int = start, words: int = words) -> None:
+            group, whole = tiling.dot.group, len(parts) == 1
+            early = Early(ahead.at((tiles * start + (row - first) // tiling.rows * words) * pace), pace)
+            spot = room if whole else sums.at((row - first) * panels.panel)
+            operands = a.at(row * gemm.lda + start * group), weights.at(start * group * panels.panel), spot
+            call_tile(e, tiling, strides, count, operands, words, early=early, onward=start > 0)
+            if (start, words) == parts[-1]:
+                emit_epilogue(e, panels, valid, row, panel * panels.panel, e.int(0), spot, c, extra)
 
-    for_tiles(e, tiling, first, last, gemm.rows, tile)
+        for_tiles(e, tiling, first, last, gemm.rows, tile)
 
 
 def widened(chunk: Chunk, weights: Ptr, count: int) -> Ptr:
@@ -193,10 +213,10 @@ def widened(chunk: Chunk, weights: Ptr, count: int) -> Ptr:
     return chunk.scratch
 
 
-def widening_room(state: Lowering, weight: View, k: int) -> None:
-    """Makes room for `widened` weights of one panel."""
-    if weight.dtype is DType.F16:
-        state.scratch(k * panel_width(state.target))
+def widening_room(state: Lowering, weight: View, k: int, sums: int = 0) -> None:
+    """Makes room for `widened` weights of one panel, and after them for so many sums."""
+    widened = k * panel_width(state.target) if weight.dtype is DType.F16 else 0
+    state.scratch(widened + sums)
 
 
 def prefetch_pace(e: Emitter, tiling: Tiling, panel: int, rows: Int) -> Int:

@@ -16,21 +16,24 @@ HALVED = [(target, DOT_BF16, "vfmadd") for target in (AVX2, AVX512, AVX512_VNNI,
 HALVED += [(target, DOT_INT8, "vpmaddwd") for target in (AVX2, AVX512)]
 
 
-def tile_loop(target, dot, rows, vectors, turn=2):
+def tile_loop(target, dot, rows, vectors, turn=2, **attributes):
     """The instructions of a tile's innermost loop, which does `turn` words of k."""
     width = vectors * target.lanes()
-    return hot_loop(target, lambda code: emit_tile(code, Tile(dot, rows, vectors, 512, width, width, turn)))
+    return hot_loop(
+        target, lambda code: emit_tile(code, Tile(dot, rows, vectors, 512, width, width, turn, **attributes))
+    )
 
 
 def named(cases):
     return [pytest.param(*case, id=f"{case[0].name}-{case[1].name}") for case in cases]
 
 
+@pytest.mark.parametrize("onward", [False, True])
 @pytest.mark.parametrize("turn", [1, 2])
 @pytest.mark.parametrize(("target", "dot", "name"), named(FULL))
-def test_the_full_tile_keeps_its_sums_in_registers(target, dot, name, turn):
+def test_the_full_tile_keeps_its_sums_in_registers(target, dot, name, turn, onward):
     rows, vectors = tile_shape(target)
-    loop = tile_loop(target, dot, rows, vectors, turn)
+    loop = tile_loop(target, dot, rows, vectors, turn, onward=onward)
     assert count(loop, name) == turn * rows * vectors
     assert (spills(loop), count(loop, "vmova")) == (0, 0)
     assert count(loop, "vbroadcast", "vpbroadcast") == turn * rows

@@ -10,14 +10,25 @@ from alula.codegen.expression import Expression
 from alula.codegen.kernels.dot import DOT_F32
 from alula.codegen.kernels.tile import panel_width, tile_shape
 from alula.codegen.kernels.tiling import tiling_for
-from alula.codegen.lower.gemm import LEAST_ROWS, Gemm, Panels, attention_parts, block_start, blocks, row_block
+from alula.codegen.lower import gemm as lower
+from alula.codegen.lower.gemm import (
+    LEAST_ROWS,
+    Gemm,
+    Panels,
+    attention_parts,
+    block_start,
+    blocks,
+    row_block,
+    stretches,
+)
 from alula.codegen.module import I64, POINTER, VOID, Code
 from alula.codegen.packing import pack_weights
 from alula.codegen.program import assemble, compile_graph, lower_for
 from alula.codegen.vector import Emitter, Int, Ptr
+from alula.codegen.views import Space
 from alula.core.dtype import DType
 from alula.core.errors import CodegenError
-from alula.core.target import AVX2
+from alula.core.target import AVX2, AVX512
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
 from alula.ops.attention import Attention
@@ -25,6 +36,7 @@ from alula.ops.elementwise import Add, Cast, Gelu, Mul, Relu
 from alula.ops.matmul import Linear
 from alula.ops.quantize import Quantize
 from alula.ops.shape import Reshape, Slice, Transpose
+from alula.quant.float16 import store_float16
 from tests.codegen.harness import (
     N,
     assert_close,
@@ -358,7 +370,8 @@ def test_long_rows_come_in_blocks_that_leave_room_for_panels(target):
     for k, n in ((64, 40), (64, 4096), (768, 768), (4096, 20), (10**6, 10)):
         block = row_block(tiling, target, k, n)
         assert block % tiling.rows == 0
-        assert block == tiling.rows or 4 * block * k <= target.l2_bytes // 2
+        longest = max(length for _, length in stretches(tiling, target, k))
+        assert block == tiling.rows or 4 * block * longest <= target.l2_bytes // 2
         small = 4 * k * n * 8 <= target.l2_bytes
         assert not small or block <= 128
 
@@ -484,3 +497,51 @@ def test_the_order_of_panels_leaves_every_bit(parts, target, compiled):
     result = run(both)
     np.testing.assert_allclose(result.outputs[0], result.expected[0], rtol=1e-3, atol=1e-3)  # of scores up to 100
     same_bits(compiled(alone, target)(*result.inputs), result.outputs[1:])
+
+
+LONG = (1026, 2048, 3074)  # words: two and four parts for a megabyte of cache, the last one shorter or not
+
+
+def test_parts_of_long_rows_are_equal_and_even():
+    tiling = tiling_for(AVX512, DOT_F32, 1)
+    assert stretches(tiling, AVX512, 1024) == [(0, 1024)]
+    assert [stretches(tiling, AVX512, k) for k in LONG] == [
+        [(0, 514), (514, 512)],
+        [(0, 1024), (1024, 1024)],
+        [(0, 770), (770, 770), (1540, 770), (2310, 764)],
+    ]
+    assert len(stretches(tiling_for(AVX2, DOT_F32, 1), AVX2, LONG[0])) == 3
+
+
+@pytest.mark.parametrize("weights", ["f32", "f16"])
+def test_long_rows_in_parts_have_the_same_bits(weights, target, compiled, monkeypatch):
+    def graph(f=lambda x: x):
+        whole = joined(*(linear(target, rows, k, 40, f) for rows, k in zip((1, 15, 30), LONG, strict=True)))
+        if weights == "f16":
+            store_float16(whole)
+        return whole
+
+    result = run(compiled(graph(), target))
+    assert_summed(result, graph, terms=max(LONG) + 1)
+    monkeypatch.setattr(lower, "PANEL_PART", 0.1)
+    same_bits(compiled(graph(), target)(*result.inputs), result.outputs)
+
+
+@pytest.mark.parametrize("n", [1024, 1023])
+def test_rows_that_share_sets_of_the_cache_lie_further_apart(n, target, compiled):
+    def graph(f=lambda x: x):
+        whole = Graph("rows", {"N": (1, 64)})
+        first, second = (whole.constant(f(random_array(f32(*s), 1, s[0]))) for s in ((n, 8), (12, n)))
+        wide = whole.add(Relu(), whole.add(Linear(), whole.input("x", f32(N, 2, 9, 8)), first))
+        flat = whole.add(Linear(), whole.add(Reshape((N * 18, n)), wide), second)
+        whole.output("y", whole.add(Reshape((N, 2, 9, 12)), flat))
+        whole.output("z", whole.add(Add(), wide, whole.input("r", f32(N, 2, 9, n))))
+        pack_weights(whole, target)
+        return whole
+
+    result = run(compiled(graph(), target))
+    assert_summed(result, graph, terms=n + 9)
+    assert result.compiled.labels == ["linear+relu", "linear", "add", "copy"]  # the reshaped output
+    views = lower_for(graph(), target).views.values()
+    spacings = {view.rows()[1] for view in views if view.type.shape[-1] == n and view.buffer.space is Space.ARENA}
+    assert spacings == ({1024 + 16} if n == 1024 else {1023})
