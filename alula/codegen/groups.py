@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from alula.codegen.kernels.elementwise import is_elementwise, is_widening
 from alula.codegen.kernels.native import is_native
+from alula.core.dims import Dim
 from alula.core.dtype import DType
 from alula.ir.graph import Graph, Node, Value
 from alula.ir.op import Op
@@ -16,13 +17,16 @@ from alula.ops.elementwise import Cast
 from alula.ops.matmul import Linear, Matmul
 from alula.ops.norm import LayerNorm
 from alula.ops.outlook import OutlookAttention
+from alula.ops.pool import AvgPool2d, MaxPool2d
 from alula.ops.quantize import Quantize, QuantizeRows
-from alula.ops.shape import Expand, Reshape, Slice, Transpose
+from alula.ops.reduce import Reduction
+from alula.ops.shape import Concat, Expand, Reshape, Slice, Transpose
 
 EPILOGUE_ANCHORS: tuple[type[Op], ...] = (Linear, Matmul, Conv2d, DepthwiseConv2d)
 NARROWING_ANCHORS: tuple[type[Op], ...] = (LayerNorm, Attention, OutlookAttention)  # they only narrow what they write
 NARROWING: tuple[type[Op], ...] = (Cast, Quantize)
 VIEWS: tuple[type[Op], ...] = (Reshape, Transpose, Slice, Expand)
+ROW_READERS: tuple[type[Op], ...] = (Concat, MaxPool2d, AvgPool2d, Reduction, LayerNorm, QuantizeRows)
 COMPUTED = (DType.F32, DType.I32)  # what an expression goes on with; bytes and bfloat16 end it
 
 
@@ -80,13 +84,28 @@ def is_lazy(graph: Graph, node: Node) -> bool:
 
 
 def takes_rows(value: Value) -> bool:
-    """True where all that reads `value` takes its rows wherever they lie: products, elementwise ops, views of rows."""
+    """True where all that reads `value` takes its rows wherever they lie, or a view of them."""
     return all(
         (isinstance(user.op, Linear) and user.inputs[0] is value)
+        or isinstance(user.op, ROW_READERS)
         or (is_elementwise(user.op) and not is_native(user))
         or (_keeps_rows(user) and takes_rows(user.output))
         for user in value.uses
     )
+
+
+def parts_of_concats(graph: Graph) -> dict[Value, tuple[Value, Dim]]:
+    """(the concatenation, the first column) of each value that can be written where a concatenation wants its rows."""
+    parts: dict[Value, tuple[Value, Dim]] = {}
+    for node in graph.nodes:
+        if not isinstance(node.op, Concat) or node.op.axis != node.output.type.rank - 1:
+            continue
+        start: Dim = 0
+        for value in node.inputs:
+            if value not in parts and takes_rows(value):
+                parts[value] = node.output, start
+            start = start + value.type.shape[-1]
+    return parts
 
 
 def _keeps_rows(node: Node) -> bool:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from llvmlite import ir
 
 from alula.codegen.dtypes import check_dtypes, where
-from alula.codegen.groups import Group, group_nodes, takes_rows
+from alula.codegen.groups import Group, group_nodes, parts_of_concats, takes_rows
 from alula.codegen.module import F32, I64, POINTER, VOID, Code
 from alula.codegen.vector import Emitter, Int, Ptr
 from alula.codegen.views import Buffer, Space, View
@@ -84,6 +84,7 @@ class Lowering:
     views: dict[Value, View] = field(default_factory=dict)
     kernels: dict[tuple[str, Hashable, tuple[DType, ...]], str] = field(default_factory=dict)
     outputs: dict[Value, Buffer] = field(default_factory=dict)
+    parts: dict[Value, tuple[Value, Dim]] = field(default_factory=dict)
 
     @property
     def target(self) -> CpuTarget:
@@ -123,11 +124,18 @@ class Lowering:
         return self.views[value]
 
     def output_rows(self, value: Value) -> View:
-        """As `output`, for kernels that write rows anywhere: those that would share sets of the cache lie apart.
+        """As `output`, for kernels that write rows anywhere.
 
-        Register tiles read the same column of a dozen rows at once.  Only what reads rows anywhere may follow.
+        A part of a concatenation lies where that wants it.  Rows that would share sets of the cache lie apart, for
+        register tiles read the same column of a dozen of them at once; what follows has to read rows anywhere.
         """
-        row = value.type.shape[-1]
+        if value in self.views:
+            return self.views[value]
+        if value in self.parts and value not in self.outputs:
+            whole, start = self.parts[value]
+            self.views[value] = self.output_rows(whole).sliced(value.type.rank - 1, start, value.type)
+            return self.views[value]
+        row = value.type.shape[-1] if value.type.rank else 0
         if not isinstance(row, int) or row * value.type.dtype.bytes % SAME_SET or not row:
             return self.output(value)
         if value in self.outputs or not takes_rows(value):
@@ -248,7 +256,7 @@ def lower(graph: Graph, code: Code) -> Lowering:
     import alula.codegen.lower  # noqa: F401  fills LOWERINGS; the lowerings are written against this module
 
     check_dtypes(graph)
-    state = Lowering(graph, code)
+    state = Lowering(graph, code, parts=parts_of_concats(graph))
     for index, value in enumerate(graph.inputs):
         state.views[value] = View.whole(Buffer(Space.INPUT, index, value.type.bytes), value.type)
     computed = [value for _, value in graph.outputs]

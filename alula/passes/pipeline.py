@@ -25,6 +25,7 @@ from alula.passes.remove_duplicates import RemoveDuplicates
 from alula.passes.remove_identities import RemoveIdentities
 from alula.passes.rewrite import Pass, Repeat
 from alula.passes.separate_depthwise import SeparateDepthwise
+from alula.passes.share_concats import ShareConcats
 from alula.passes.simplify_slices import SimplifySlices
 from alula.passes.sink_expansions import SinkExpansions
 from alula.passes.sink_reshapes import SinkReshapes
@@ -64,7 +65,7 @@ PIPELINE: tuple[Pass, ...] = (
     MergeProjections(),
 )
 
-LAST: tuple[Pass, ...] = (SeparateDepthwise(),)  # once everything is folded into convolutions
+LAST: tuple[Pass, ...] = (SeparateDepthwise(), ShareConcats())  # once everything is folded and every axis turned
 
 
 def optimise(graph: Graph) -> Graph:

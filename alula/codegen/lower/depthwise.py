@@ -24,12 +24,16 @@ MOST_PLACES = 14  # of a tile: more sums than hide the latency of each
 
 @dataclass(frozen=True, slots=True)
 class Depthwise:
-    """Everything that is fixed in the code; `size` and `out` are (height, width), `rows` those of a chunk."""
+    """Everything that is fixed in the code; `size` and `out` are (height, width), `rows` those of a chunk.
+
+    Pixels of the output are `spacing` elements apart.
+    """
 
     op: DepthwiseConv2d
     size: tuple[int, int]
     out: tuple[int, int]
     channels: int
+    spacing: int
     kernel: tuple[int, int]
     rows: int
     places: int
@@ -50,7 +54,7 @@ def lower_depthwise(state: Lowering, group: Group) -> None:
     x, weight, *bias = node.inputs
     source = state.contiguous(x)
     builder = epilogue(state, group, bias)
-    output = state.output(group.output)
+    output = state.output_rows(group.output)
     batch, *size = source.type.shape
     h, w, c = (fixed(dim, "size of the input") for dim in size)
     oh, ow, _ = (fixed(dim, "size of the output") for dim in output.type.shape[1:])
@@ -58,7 +62,7 @@ def lower_depthwise(state: Lowering, group: Group) -> None:
     rows = rows_a_chunk(state.target, w * c * source.dtype.bytes * op.stride[0], oh, 1)
     places = places_a_tile(state.target, ow, kw)
     expression = builder.expression(output.type.shape)
-    window = Depthwise(op, (h, w), (oh, ow), c, (kh, kw), rows, places, expression)
+    window = Depthwise(op, (h, w), (oh, ow), c, (output.rows() or (1, c))[1], (kh, kw), rows, places, expression)
     views = [source, state.contiguous(weight), output, *builder.views]
     kernel = state.kernel(op.name, window, views, lambda chunk: emit_depthwise(chunk, window), len(builder.parameters))
     label = "+".join(other.op.name for other in group.nodes)
@@ -135,7 +139,7 @@ class Work:
         e, expression, row = self.e, self.window.epilogue, self.row + place
         bases = [p.at(o.row_offset(e, row)) for p, o in zip(self.extra, expression.operands, strict=True)]
         value = expression.emit(e, [total], loader(e, expression.operands, bases, column, mask))
-        e.store(value, self.out, row * self.window.channels + column, mask)
+        e.store(value, self.out, row * self.window.spacing + column, mask)
 
 
 def _uses(taps: list[list[int]], stride: int, dilation: int) -> list[tuple[int, list[tuple[int, int]]]]:

@@ -33,7 +33,7 @@ def lower_map(state: Lowering, group: Group) -> None:
         return
     builder = Builder(state)
     builder.nodes(group.nodes)
-    output = state.output(group.output)
+    output = state.output_rows(group.output)
     label = "+".join(node.op.name for node in group.nodes)
     map_step(state, builder.numbered(), builder.views, output, label, builder.parameters)
 

@@ -21,13 +21,14 @@ VECTORS = 8  # of channels that go through the window together
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A pooling as its kernel knows it: x[n,h,w,c] by its strides -> [n,oh,ow,c]."""
+    """A pooling as its kernel knows it: x[n,h,w,c] by its strides -> [n,oh,ow,c], pixels `spacing` elements apart."""
 
     op: Pool2d
     h: Dim
     w: Dim
     out: tuple[Dim, ...]
     strides: tuple[Dim, ...]
+    spacing: Dim
 
 
 @lowers(MaxPool2d, AvgPool2d)
@@ -36,9 +37,9 @@ def lower_pool(state: Lowering, group: Group) -> None:
     node = group.anchor
     (x,), op = node.inputs, node.op
     assert isinstance(op, Pool2d)
-    source, output = state.with_columns(x), state.output(group.output)
+    source, output = state.with_columns(x), state.output_rows(group.output)
     _, h, w, c = x.type.shape
-    pool = Pool(op, h, w, output.type.shape, source.strides)
+    pool = Pool(op, h, w, output.type.shape, source.strides, (output.rows() or (1, c))[1])
     rows, block = product(output.type.shape[:-1]), rows_a_chunk(c * op.kernel[0] * op.kernel[1])
 
     def body(chunk: Chunk) -> None:
@@ -59,7 +60,7 @@ def emit_pixel(e: Emitter, pool: Pool, source: Ptr, target: Ptr, row: Int) -> No
     count = _count(e, pool, (y, x), (across, down))
     columns, wide = e.dim(c), VECTORS * e.lanes
     whole = columns // wide * wide
-    output = target.at(row * columns)
+    output = target.at(row * e.dim(pool.spacing))
     with e.loop(whole, step=wide) as loop:
         _emit_channels(e, pool, image, output, loop.index, (across, down), count, VECTORS, None)
     with e.loop(columns, start=whole, step=e.lanes) as loop:

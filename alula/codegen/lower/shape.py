@@ -18,13 +18,14 @@ from alula.ops.shape import Concat, Pad
 
 @lowers(Concat)
 def lower_concat(state: Lowering, group: Group) -> None:
-    """Each operand, copied into its part of the output."""
+    """Each operand in its part of the output: copied, where it was not written there."""
     node = group.anchor
     assert isinstance(node.op, Concat)
-    output, axis = state.output(group.output), node.op.axis
+    output, axis = state.output_rows(group.output), node.op.axis
     start: Dim = 0
     for value in node.inputs:
-        state.copy(state.view(value), output.sliced(axis, start, value.type))
+        if (part := output.sliced(axis, start, value.type)) != state.view(value):
+            state.copy(state.view(value), part)
         start = start + value.type.shape[axis]
 
 

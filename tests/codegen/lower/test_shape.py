@@ -3,12 +3,18 @@
 import numpy as np
 import pytest
 
+from alula.codegen.packing import pack_weights
 from alula.core.dtype import DType
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
-from alula.ops.elementwise import Neg
+from alula.ops.conv import Conv2d
+from alula.ops.depthwise import DepthwiseConv2d
+from alula.ops.elementwise import Neg, Relu
+from alula.ops.matmul import Linear
+from alula.ops.pool import AvgPool2d, MaxPool2d
+from alula.ops.reduce import ReduceMean
 from alula.ops.shape import Concat, Expand, Pad, Reshape, Slice, Transpose
-from tests.codegen.harness import N, assert_equal, f32, graph_of, joined, random_array, run
+from tests.codegen.harness import N, assert_equal, assert_summed, f32, graph_of, joined, random_array, run
 
 
 def test_concat_along_any_axis(target, compiled):
@@ -96,3 +102,52 @@ def test_empty_tensors(target, compiled):
         (Neg(), [f32(N, 0, 5)]),
     )
     assert_equal(run(compiled(joined(*(graph_of(op, *operands) for op, operands in cases)), target)))
+
+
+def parts(target, f=lambda x: x, twice=()):
+    """What every kernel that writes rows makes of x, concatenated; and that with more of it, twice read as a whole."""
+    graph = Graph("parts", {"N": (1, 64)})
+    x = graph.input("x", f32(N, 6, 5, 12))
+
+    def weight(*shape):
+        return graph.constant(f(random_array(f32(*shape), 1, len(shape))))
+
+    made = [
+        graph.add(Conv2d(pad=(1, 1, 1, 1)), x, weight(33, 3, 3, 12)),
+        graph.add(DepthwiseConv2d(pad=(1, 1, 1, 1)), x, weight(3, 3, 12)),
+        graph.add(MaxPool2d((3, 3), (1, 1), (1, 1, 1, 1)), x),
+        graph.add(Relu(), x),
+        graph.add(Linear(), x, weight(7, 12)),
+    ]
+    for number in twice:
+        graph.output(f"more{number}", graph.add(Conv2d(), made[number], weight(4, 2, 2, made[number].type.shape[3])))
+    first = graph.add(Concat(3), *made[:4])
+    second = graph.add(Concat(3), first, made[4])
+    graph.output("y", graph.add(Linear(), second, weight(9, 76)))
+    graph.output("z", graph.add(AvgPool2d((2, 2), (2, 1)), first))
+    graph.output("m", graph.add(ReduceMean((1, 2), keepdims=False), second))
+    pack_weights(graph, target)
+    return graph
+
+
+def test_parts_are_written_where_the_concatenation_wants_them(target, compiled):
+    result = run(compiled(parts(target), target))
+    assert_summed(result, lambda f: parts(target, f), terms=300)
+    assert "copy" not in result.compiled.labels
+    assert result.compiled.labels.count("pad") == 1
+
+
+def test_parts_that_others_want_contiguous_are_copied(target, compiled):
+    result = run(compiled(parts(target, twice=(0, 3)), target))
+    assert_summed(result, lambda f: parts(target, f, (0, 3)), terms=300)
+    assert result.compiled.labels.count("copy") == 2
+
+
+def test_inputs_and_what_stands_twice_are_copied(target, compiled):
+    graph = Graph("twice", {"N": (1, 64)})
+    x = graph.input("x", f32(N, 3, 5))
+    y = graph.add(Neg(), x)
+    graph.output("y", graph.add(Neg(), graph.add(Concat(2), x, y, y)))
+    result = run(compiled(graph, target))
+    assert_equal(result)
+    assert result.compiled.labels == ["neg", "copy", "copy", "neg"]
