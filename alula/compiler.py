@@ -25,6 +25,8 @@ from alula.quant.calibrate import calibrate as calibrated
 from alula.quant.calibration import Calibration
 from alula.quant.float16 import store_float16
 from alula.quant.int8 import use_int8
+from alula.quant.products import labelled_products
+from alula.quant.ranges import node_name
 from alula.quant.scheme import Scheme
 from alula.runtime.host import default_threads, native_target
 from alula.runtime.native import NativeProgram
@@ -93,9 +95,10 @@ def build(graph: Graph, config: BuildConfig | None = None, calibration: Calibrat
     target = native_target() if config.target == NATIVE else target_named(config.target)
     batch_range = _batches(graph, config)
     final = _final(graph, config)
+    kept = _kept(final, config)
     lower_precision(final, config.precision, calibration, config.scheme)
     pack_weights(final, target)
-    return Model(final, _meta(graph, config, target, batch_range))
+    return Model(final, _meta(graph, config, target, batch_range, kept))
 
 
 def calibrate(graph: Graph, config: BuildConfig, inputs: Inputs) -> Calibration:
@@ -155,7 +158,16 @@ def _final(graph: Graph, config: BuildConfig) -> Graph:
     return optimise(graph if contract is None else attach_preprocess(graph, contract))
 
 
-def _meta(graph: Graph, config: BuildConfig, target: CpuTarget, batches: tuple[int, int]) -> ModelMeta:
+def _kept(final: Graph, config: BuildConfig) -> dict[str, str]:
+    """Why products are not quantised that the scheme wants in float, by the labels that they keep."""
+    wanted = config.scheme.float_nodes if config.precision.startswith(INT8) else {}
+    names = {label: node_name(final, node) for label, node in labelled_products(final).items()} if wanted else {}
+    return {label: wanted[name] for label, name in names.items() if name in wanted}
+
+
+def _meta(
+    graph: Graph, config: BuildConfig, target: CpuTarget, batches: tuple[int, int], kept: dict[str, str]
+) -> ModelMeta:
     return ModelMeta(
         target=target.name,
         precision=config.precision,
@@ -164,6 +176,7 @@ def _meta(graph: Graph, config: BuildConfig, target: CpuTarget, batches: tuple[i
         tuned_batch=config.batch_size,
         shape_mutable=config.shape_mutable,
         provenance=dict(graph.provenance),
+        kept=kept,
     )
 
 

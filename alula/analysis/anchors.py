@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 from alula.core.dtype import DType
 from alula.ir.graph import Graph, Node, Value
 from alula.ir.op import Op
-from alula.ops.attention import Attention
-from alula.ops.conv import Conv2d
-from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Add, Cast, Mul
-from alula.ops.matmul import Linear, Matmul
-from alula.ops.outlook import OutlookAttention
 from alula.ops.quantize import QuantizeRows
+from alula.quant.products import labelled_products
 
-PRODUCTS: tuple[type[Op], ...] = (Linear, Conv2d, DepthwiseConv2d, Matmul, Attention, OutlookAttention)
 SCALING: tuple[type[Op], ...] = (Cast, Add, Mul)  # how sums of bytes become numbers again
-
-
-def products(graph: Graph) -> dict[str, Node]:
-    """The products by their labels, in order: op and origin, numbered where several share them.
-
-    Lowering the precision keeps the order of products and gives what it makes the origin of what it replaces, so a
-    product has the same label before and after.
-    """
-    counts: Counter[str] = Counter()
-    labelled: dict[str, Node] = {}
-    for node in graph.nodes:
-        if isinstance(node.op, PRODUCTS):
-            label = f"{node.op.name} {node.origin}".rstrip()
-            counts[label] += 1
-            labelled[label if counts[label] == 1 else f"{label} ({counts[label]})"] = node
-    return labelled
 
 
 def result(graph: Graph, node: Node) -> Value:
@@ -58,9 +36,9 @@ class Pair:
 
 def matched(lowered: Graph, plain: Graph) -> list[Pair]:
     """The products that `lowered` and `plain` both have, in order; those whose results differ in type are left out."""
-    others = products(plain)
+    others = labelled_products(plain)
     pairs = []
-    for label, node in products(lowered).items():
+    for label, node in labelled_products(lowered).items():
         if label in others:
             ours, theirs = result(lowered, node), result(plain, others[label])
             if ours.type == theirs.type:

@@ -10,12 +10,12 @@ Every op is computed on operands that are right, so an error shows at the op tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from alula.analysis.anchors import matched
 from alula.analysis.observed import observed, written
-from alula.analysis.walk import Checked, Known, walk
+from alula.analysis.walk import Beside, Checked, Known, walk
 from alula.core.dtype import Array, DType
 from alula.core.errors import UsageError
 from alula.core.preprocess import Preprocess
@@ -58,6 +58,11 @@ class Stage:
     limit: Limit
     checked: tuple[Checked, ...]
 
+    @classmethod
+    def of(cls, title: str, limit: Limit, found: Iterable[Beside]) -> Stage:
+        """What was found, without its arrays."""
+        return cls(title, limit, tuple(one.checked() for one in found))
+
     @property
     def departing(self) -> list[Checked]:
         """What is beyond the limits, in order; after bytes and bfloat16 a wider limit counts."""
@@ -91,19 +96,24 @@ def stages(
     """
     graph = traced.graph
     checked = walk(graph, plain, Known(traced.values(plain), traced.known))
-    yield Stage(f"{traced.framework} -> graph", EXACT, tuple(checked))
+    yield Stage.of(f"{traced.framework} -> graph", EXACT, checked)
 
     if preprocess is not None:
         graph = attach_preprocess(graph, preprocess)
     imported, becomes = optimised(graph)
     values = ((becomes[value], array) for value, array in reference_values(imported, taken))
-    yield Stage("graph -> optimised", EXACT, tuple(walk(graph, taken, Known(values, becomes.values()))))
+    yield Stage.of("graph -> optimised", EXACT, walk(graph, taken, Known(values, becomes.values())))
 
-    limit = next(limit for name, limit in PRECISIONS.items() if precision.startswith(name))
-    yield Stage(f"optimised -> {precision}", limit, tuple(lowered(file, graph, taken)))
+    limit = limit_of(precision)
+    yield Stage.of(f"optimised -> {precision}", limit, lowered(file, graph, taken))
 
     checked = walk(file, taken, Known(observed(file, taken), written(file)), accumulate=False)
-    yield Stage("file -> machine code", EXACT, tuple(checked))
+    yield Stage.of("file -> machine code", EXACT, checked)
+
+
+def limit_of(precision: str) -> Limit:
+    """What a product may lose in a precision."""
+    return next(limit for name, limit in PRECISIONS.items() if precision.startswith(name))
 
 
 def optimised(graph: Graph) -> tuple[Graph, dict[Value, Value]]:
@@ -121,7 +131,7 @@ def optimised(graph: Graph) -> tuple[Graph, dict[Value, Value]]:
     return imported, {copy: now(value) for value, copy in copies.items()}
 
 
-def lowered(file: Graph, graph: Graph, inputs: Sequence[Array]) -> Iterator[Checked]:
+def lowered(file: Graph, graph: Graph, inputs: Sequence[Array]) -> Iterator[Beside]:
     """The results of products and the outputs of a graph in low precision, beside those of the float graph.
 
     What scales the sums of bytes counts as the product.
@@ -134,5 +144,5 @@ def lowered(file: Graph, graph: Graph, inputs: Sequence[Array]) -> Iterator[Chec
     back = dict([(theirs, ours) for ours, theirs in outputs] + [(pair.theirs, pair.ours) for pair in pairs])
     anchors = {pair.ours: pair.node for pair in pairs}
     values = ((back[value], array) for value, array in reference_values(graph, inputs) if value in back)
-    for checked in walk(file, inputs, Known(values, back.values())):
-        yield replace(checked, node=anchors.get(checked.value, checked.node))
+    for beside in walk(file, inputs, Known(values, back.values())):
+        yield replace(beside, node=anchors.get(beside.value, beside.node))

@@ -37,7 +37,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A value of the graph beside what is known of it.
+    """How far a value of the graph is from what is known of it.
 
     `local` is the error that was made since the last known values, `accumulated` that of the graph left to itself.
     """
@@ -48,11 +48,30 @@ class Checked:
     accumulated: Error
 
 
-def walk(graph: Graph, inputs: Sequence[Array], known: Known, accumulate: bool = True) -> Iterator[Checked]:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A value of the graph, computed from the last known values (`got`) and by the graph left to itself (`alone`),
+    beside what is known of it; `scale` is the size of its operands."""
+
+    value: Value
+    node: Node
+    got: Array
+    alone: Array
+    expected: Array
+    scale: float
+
+    def checked(self) -> Checked:
+        """The errors, without the arrays."""
+        local = error(self.got, self.expected, self.scale)
+        accumulated = local if self.alone is self.got else error(self.alone, self.expected, self.scale)
+        return Checked(self.value, self.node, local, accumulated)
+
+
+def walk(graph: Graph, inputs: Sequence[Array], known: Known, accumulate: bool = True) -> Iterator[Beside]:
     """Every value that something is known of, in order.  After it the known array goes on in the place of ours.
 
     Few tensors are alive at a time: those that later nodes take, twice where `accumulate` asks for the graph left to
-    itself (without, both errors are the local one).  Raises ShapeError for inputs that do not fit.
+    itself (without, that is the same as ours).  Raises ShapeError for inputs that do not fit.
     """
     sizes = bind_sizes(graph, inputs)
     exact: dict[Value, Array] = dict(zip(graph.inputs, inputs, strict=True))
@@ -65,13 +84,12 @@ def walk(graph: Graph, inputs: Sequence[Array], known: Known, accumulate: bool =
         results = apply_op(op, *operands)
         apart = accumulate and any(a is not b for a, b in zip(operands, alone, strict=True))
         own = apply_op(op, *alone) if apart else results
-        scale = max((size_of(operand) for operand in operands), default=0.0)
         for value, result, other in zip(node.outputs, results, own, strict=True):
             right = known.take(value)
             exact[value], free[value] = result, other
             if right is not None:
-                local = error(result, right, scale)
-                yield Checked(value, node, local, error(other, right, scale) if apart else local)
+                scale = max((size_of(operand) for operand in operands), default=0.0)
+                yield Beside(value, node, result, other, right, scale)
                 exact[value] = right
                 free[value] = other if accumulate else right
         for value in {*node.inputs, *node.outputs}:

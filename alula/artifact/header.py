@@ -19,6 +19,7 @@ _CONSTANT_LINE = re.compile(r"^  %\d+ = constant (.*)$", re.MULTILINE)
 _DTYPES = {dtype.value for dtype in DType}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _META = {"target", "precision", "preprocess", "batch_range", "tuned_batch", "shape_mutable", "provenance"}
+_OPTIONAL = {"kept"}  # left out where it is empty
 _ENTRY = {"name", "type", "offset", "bytes", "sha256"}
 
 
@@ -63,12 +64,12 @@ def canonical_json(data: object) -> bytes:
 def decode_header(text: bytes) -> Header:
     """The header that `encode` wrote.  Raises ModelFormatError for anything else, even for another spelling of it."""
     data = _load(text)
-    if type(data) is not dict or set(data) != _META | {"graph", "sections"}:
+    if type(data) is not dict or set(data) - _OPTIONAL != _META | {"graph", "sections"}:
         raise ModelFormatError(f"expected the keys {sorted(_META | {'graph', 'sections'})}, got others")
     if type(data["graph"]) is not str or type(data["sections"]) is not list:
         raise ModelFormatError("expected the graph as text and a list of sections, got other types")
     check_graph_size(data["graph"])
-    meta = ModelMeta.from_json({key: data[key] for key in _META})
+    meta = ModelMeta.from_json({key: data[key] for key in (_META | _OPTIONAL) & set(data)})
     header = Header(meta, data["graph"], _entries(data["sections"]))
     if header.encode() != text:
         raise ModelFormatError("expected canonical JSON, got another spelling")

@@ -27,7 +27,8 @@ class ModelMeta:
     """What the graph does not say: for whom the file was built and how it may be run.
 
     `batch_range` is the least and the largest batch that `run` accepts; one batch alone where `shape_mutable` is false.
-    `provenance` says where the model came from (no paths, no times).  Raises ModelFormatError for what does not fit.
+    `provenance` says where the model came from (no paths, no times), `kept` why ops that could be narrower are not, by
+    the labels of `labelled_products`.  Raises ModelFormatError for what does not fit.
     """
 
     target: str
@@ -37,6 +38,7 @@ class ModelMeta:
     tuned_batch: int
     shape_mutable: bool
     provenance: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("target", "precision"):
@@ -48,20 +50,25 @@ class ModelMeta:
         low, high, tuned = batches
         _check("batch sizes", 1 <= low <= tuned <= high <= LARGEST_BATCH, "1 <= low <= tuned <= high", batches)
         _check("batch_range", self.shape_mutable or low == high, "one batch where shape_mutable is false", (low, high))
-        texts = [text for item in self.provenance.items() for text in item]
-        _check("provenance", all(type(text) is str for text in texts), "texts", self.provenance)
+        for name in ("provenance", "kept"):
+            texts = [text for item in getattr(self, name).items() for text in item]
+            _check(name, all(type(text) is str for text in texts), "texts", getattr(self, name))
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dict; `from_json` takes it back."""
+        """A JSON-ready dict, without `kept` where nothing is; `from_json` takes it back."""
         preprocess = None if self.preprocess is None else self.preprocess.to_json()
-        return {**asdict(self), "preprocess": preprocess, "batch_range": list(self.batch_range)}
+        plain = {**asdict(self), "preprocess": preprocess, "batch_range": list(self.batch_range)}
+        if not self.kept:
+            del plain["kept"]
+        return plain
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ModelMeta:
         """The description that a JSON object with exactly these keys holds.  Raises ModelFormatError."""
         preprocess, batches = data["preprocess"], data["batch_range"]
         _check("batch_range", type(batches) is list and len(batches) == 2, "two integers", batches)
-        _check("provenance", type(data["provenance"]) is dict, "an object", data["provenance"])
+        for name in ("provenance", "kept"):
+            _check(name, type(data.get(name, {})) is dict, "an object", data.get(name))
         known = None if preprocess is None else _preprocess(preprocess)
         return cls(**{**data, "preprocess": known, "batch_range": tuple(batches)})
 

@@ -30,6 +30,7 @@ COMMANDS = (
     "perf compare",
     "inspect",
     "verify",
+    "explain",
     "doctor",
 )
 DONE, WORK_FAILED, WRONG_USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141

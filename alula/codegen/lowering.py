@@ -56,7 +56,7 @@ class Chunk:
 class Step:
     """One kernel over `count` chunks, with its operands and the numbers it is given as parameters.
 
-    `label`, `macs` and their arithmetic are for people.
+    `label`, `macs`, their arithmetic and `origin`, where in the source model it comes from, are for people.
     """
 
     kernel: str
@@ -68,6 +68,7 @@ class Step:
     arithmetic: str = "f32"
     byte_macs: Dim = 0  # those of bytes, where the arithmetic is another
     parameters: tuple[float, ...] = ()
+    origin: str = ""
 
 
 @dataclass(slots=True)
@@ -77,6 +78,7 @@ class Lowering:
     graph: Graph
     code: Code
     steps: list[Step] = field(default_factory=list)
+    origin: str = ""  # of the group that is being lowered
     constants: list[Value] = field(default_factory=list)
     arena: list[Buffer] = field(default_factory=list)
     scratch_bytes: int = 0
@@ -196,7 +198,7 @@ class Lowering:
         parameters: Sequence[float] = (),
     ) -> None:
         """Run a kernel after the steps there are."""
-        what = (label, macs, arithmetic, byte_macs, tuple(parameters))
+        what = (label, macs, arithmetic, byte_macs, tuple(parameters), self.origin)
         self.steps.append(Step(kernel, tuple(operands), writes, count, *what))
 
     def scratch(self, elements: int) -> None:
@@ -276,6 +278,7 @@ def lower(graph: Graph, code: Code) -> Lowering:
 
 def _lower_group(state: Lowering, group: Group) -> None:
     node = group.anchor
+    state.origin = node.origin
     rule = LOWERINGS.get(type(node.op))
     if rule is None:
         raise CodegenError(f"{where(node)}: expected an op with a kernel, got one without")

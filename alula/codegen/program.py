@@ -32,7 +32,8 @@ CONSTANTS, ARENA, SCRATCH, POOL, STAMPS, INPUTS, OUTPUTS, THREADS, SIZES = range
 class StepInfo:
     """One step for people: what it computes, on what shape; its multiply-adds and bytes read and written an image.
 
-    `arithmetic` is what it multiplies: f32, bf16 or int8; `byte_macs` are those of `macs` that multiply bytes.
+    `arithmetic` is what it multiplies: f32, bf16 or int8; `byte_macs` are those of `macs` that multiply bytes; `origin`
+    is where in the source model it comes from.
     """
 
     label: str
@@ -42,6 +43,7 @@ class StepInfo:
     arithmetic: str
     byte_macs: int
     bytes: int
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ def assemble(state: Lowering) -> Program:
             step.arithmetic,
             dim_at(step.macs if step.arithmetic == "int8" else step.byte_macs, ones),
             sum(dim_at(view.type.bytes, ones) for view in step.operands),
+            step.origin,
         )
         for step in state.steps
     )

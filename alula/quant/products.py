@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from alula.core.dims import product
 from alula.core.dtype import DType
 from alula.ir.graph import Graph, Node
+from alula.ir.op import Op
+from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d, whole_groups
 from alula.ops.depthwise import DepthwiseConv2d
-from alula.ops.matmul import LARGEST_BYTE_SUM, Linear, group_of
+from alula.ops.matmul import LARGEST_BYTE_SUM, Linear, Matmul, group_of
+from alula.ops.outlook import OutlookAttention
 
 LEAST_LANES = 8  # of any target: pixels of so many channels can be widened to whole words on the way
+
+PRODUCTS: tuple[type[Op], ...] = (Linear, Conv2d, DepthwiseConv2d, Matmul, Attention, OutlookAttention)
+
+
+def labelled_products(graph: Graph) -> dict[str, Node]:
+    """The products by their labels, in order: op and origin, numbered where several share them.
+
+    Lowering the precision keeps the order of products and gives what it makes the origin of what it replaces, so a
+    product has the same label before and after.
+    """
+    counts: Counter[str] = Counter()
+    labelled: dict[str, Node] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, PRODUCTS):
+            label = f"{node.op.name} {node.origin}".rstrip()
+            counts[label] += 1
+            labelled[label if counts[label] == 1 else f"{label} ({counts[label]})"] = node
+    return labelled
 
 
 def narrowable(graph: Graph, weight: DType) -> Iterator[Node]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from alula.core.errors import UsageError
@@ -18,13 +19,13 @@ class Scheme:
 
     asymmetric: 256 levels from end to end; symmetric: 255, 0 in the middle; per-token: a scale for each row of a linear
     layer's input, found while the model runs.  Nodes in `float_nodes`, by their names in calibration files, are not
-    quantised.  Raises UsageError for a choice that there is not.
+    quantised; the texts say why.  Raises UsageError for a choice that there is not.
     """
 
     algorithm: str = "linear"
     activations: Activations = "asymmetric"
     weights: Weights = "per-channel"
-    float_nodes: frozenset[str] = frozenset()
+    float_nodes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         choices = (

@@ -64,7 +64,7 @@ def kernels(steps: Sequence[StepInfo]) -> list[dict[str, Any]]:
 def _facts(file: ModelFile) -> dict[str, Any]:
     meta = file.meta.to_json()
     order = ("target", "precision", "shape_mutable", "batch_range", "tuned_batch", "preprocess", "provenance")
-    return {"digest": file.digest, **{key: meta[key] for key in order}}
+    return {"digest": file.digest, **{key: meta[key] for key in order}, "kept": file.meta.kept}
 
 
 def _port(name: str, type: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import alula
-from alula.analysis.anchors import products, result
+from alula.analysis.anchors import result
 from alula.artifact.model import ModelMeta
 from alula.artifact.reader import read_model
 from alula.artifact.writer import write_model
@@ -20,6 +20,7 @@ from alula.frontends.torch.export import export_program, save_program
 from alula.frontends.torch.load import PREPROCESS_FILE
 from alula.ir.graph import Graph, Node
 from alula.ops.elementwise import Mul
+from alula.quant.products import labelled_products
 from tests.vision.pictures import noise, save
 
 SIDE = 16
@@ -89,7 +90,7 @@ def read(path: Path) -> tuple[Graph, ModelMeta]:
 def zero_largest_channel(path: Path, label: str, damaged: Path) -> Path:
     """The same file, but for the largest channel of the weight of a product of bytes: zeros."""
     graph, meta = read(path)
-    node = products(graph)[label]
+    node = labelled_products(graph)[label]
     weight = node.inputs[1]
     op, plain = plain_form(node.op, weight.data)
     sizes = np.linalg.norm(plain.reshape(len(plain), -1).astype(np.float64), axis=1) * steps(graph, node)
@@ -104,7 +105,7 @@ def zero_largest_channel(path: Path, label: str, damaged: Path) -> Path:
 def shrink_scale(path: Path, label: str, damaged: Path) -> Path:
     """The same file, but for the scales of a product's weight: 8 times too small."""
     graph, meta = read(path)
-    scaling = _scaling(graph, products(graph)[label])
+    scaling = _scaling(graph, labelled_products(graph)[label])
     small = graph.constant((scaling.inputs[1].data / 8).astype(np.float32))
     put(graph, scaling, scaling.op, scaling.inputs[0], small)
     write_model(damaged, graph, meta)

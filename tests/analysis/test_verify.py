@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from torch.export import ExportedProgram
 
-from alula.analysis.anchors import products
 from alula.analysis.verify import Stage, stages
 from alula.artifact.writer import write_model
 from alula.cli.main import main
@@ -16,6 +15,7 @@ from alula.frontends.torch.call import IMPORTS
 from alula.frontends.torch.traced import traced_program
 from alula.ops.elementwise import Gelu, Mul
 from alula.passes import fold_batch_norm
+from alula.quant.products import labelled_products
 from alula.vision.preprocess import normalised
 from tests.analysis.models import (
     CONTRACT,
@@ -68,7 +68,7 @@ def test_every_product_is_compared(program: ExportedProgram, byte_file: Path) ->
 @pytest.mark.parametrize("number", range(6))
 @pytest.mark.parametrize("plant", [zero_largest_channel, shrink_scale])
 def test_a_damaged_layer_is_named_first(program: ExportedProgram, byte_file: Path, plant: Any, number: int) -> None:
-    label = list(products(read(byte_file)[0]))[1:][number]
+    label = list(labelled_products(read(byte_file)[0]))[1:][number]
     found = compared(program, plant(byte_file, label, Path("damaged.alula")))
     assert first(found) == ("optimised -> qint8_mixed_float32", label)
     assert [len(stage.departing) for stage in found] == [0, 0, 1, 0]
@@ -113,7 +113,7 @@ def test_command(source: Path, byte_file: Path, images: Path, capsys: pytest.Cap
     out = capsys.readouterr().out
     assert "every op does what the model it came from does" in out
 
-    label = list(products(read(byte_file)[0]))[3]
+    label = list(labelled_products(read(byte_file)[0]))[3]
     words[2] = str(shrink_scale(byte_file, label, Path("damaged.alula")))
     assert main(words) == 1
     figures = json.loads(Path("v.json").read_text())

@@ -28,7 +28,7 @@ def test_an_error_shows_where_it_is_made_and_accumulates_after_it() -> None:
     ours = [node.output for node in wrong.nodes]
     theirs = {node.output: value for node, value in zip(right.nodes, ours, strict=True)}
     known = Known(((theirs[value], array) for value, array in reference_values(right, [X])), ours)
-    rows = list(walk(wrong, [X], known))
+    rows = [row.checked() for row in walk(wrong, [X], known)]
     assert [row.node.op.name for row in rows] == ["tanh", "relu", "neg", "tanh"]
     assert [row.local.relative > 0.1 for row in rows] == [False, True, False, False]
     assert [row.accumulated.relative > 0.1 for row in rows] == [False, True, True, True]
@@ -39,7 +39,7 @@ def test_what_nothing_is_known_of_is_computed() -> None:
     graph = chain(Tanh(), Exp(), Neg())
     values = [node.output for node in graph.nodes]
     known = Known([(values[2], -np.exp(np.tanh(X)) * 1.5)], [values[2]])
-    (row,) = walk(graph, [X], known)
+    (row,) = [row.checked() for row in walk(graph, [X], known)]
     assert row.value is values[2]
     assert row.local.relative == pytest.approx(1 / 3, rel=1e-5)
     assert row.local == row.accumulated
@@ -51,7 +51,7 @@ def test_known_arrays_in_another_order() -> None:
     arrays = dict(reference_values(graph, [X]))
     for order in ((first, second), (second, first)):
         known = Known([(value, arrays[value]) for value in order], order)
-        assert [row.local.relative for row in walk(graph, [X], known)] == [0, 0]
+        assert [row.checked().local.relative for row in walk(graph, [X], known)] == [0, 0]
     assert Known([], [first]).take(first) is None
     assert Known([(first, X)], [second]).take(first) is None
 

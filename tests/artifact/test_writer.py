@@ -248,3 +248,11 @@ def test_no_path_and_no_time_in_the_file(tmp_path: Path) -> None:
         *("target", "precision", "preprocess", "batch_range", "tuned_batch", "shape_mutable", "provenance"),
         *("graph", "sections"),
     }
+
+
+def test_reasons_for_what_is_not_quantised_come_back(tmp_path: Path) -> None:
+    meta = replace(META, kept={"linear head.fc linear.py:125": "slower in int8"})
+    write_model(tmp_path / "kept.alula", tiny_graph(), meta)
+    with read_model(tmp_path / "kept.alula") as file:
+        assert file.meta == meta
+    assert b'"kept"' not in write_tiny(tmp_path / "tiny.alula")

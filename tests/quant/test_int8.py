@@ -236,7 +236,7 @@ def test_one_scale_for_a_whole_weight_is_worse() -> None:
 def test_nodes_that_are_named_stay_float() -> None:
     graph = network()
     names = [node_name(graph, node) for node in graph.nodes if isinstance(node.op, Linear | Attention)]
-    kept = lowered(graph, float_nodes=frozenset(names[:2]))
+    kept = lowered(graph, float_nodes=dict.fromkeys(names[:2], "as asked"))
     products = [node for node in kept.nodes if isinstance(node.op, Linear | Conv2d)]
     assert [node.output.type.dtype for node in products] == [DType.I32] * 2 + [DType.F32] + [DType.I32] * 2
     assert [node.op.byte_values for node in kept.nodes if isinstance(node.op, Attention)] == [False]
