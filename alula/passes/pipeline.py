@@ -18,6 +18,7 @@ from alula.passes.fuse_layer_norm import FuseLayerNorm
 from alula.passes.fuse_linear import FuseLinear
 from alula.passes.fuse_outlook_attention import FuseOutlookAttention
 from alula.passes.fuse_unfold import FuseUnfold
+from alula.passes.hoist_shuffles import HoistShuffles
 from alula.passes.hoist_slices import HoistSlices
 from alula.passes.merge_projections import MergeProjections
 from alula.passes.remove_dead_code import RemoveDeadCode
@@ -41,6 +42,7 @@ CANONICAL = Repeat(
         CanonicalViews(),
         SimplifySlices(),
         HoistSlices(),
+        HoistShuffles(),
         SinkSlices(),
     )
 )
