@@ -12,11 +12,17 @@ def test_a_convolution_of_one_pixel(bias: bool) -> None:
     assert counts(graph) == {"linear": 1}
 
 
+def test_strides_take_some_pixels() -> None:
+    b = Builder((N, 5, 6, 8))
+    graph = b.finish(b.conv(b.inputs[0], 4, 1, stride=(2, 3)), b.conv(b.inputs[0], 4, 1, stride=(1, 2)))
+    assert changed(graph, ConvToLinear()) == 2
+    assert counts(graph) == {"linear": 2, "slice": 3}
+
+
 @pytest.mark.parametrize(
     "attributes",
     [
         {"kernel": 3},
-        {"stride": (2, 1)},
         {"groups": 2},
         {"scale": (1.0,) * 8, "shift": (0.0,) * 8},
     ],
