@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alula.codegen.kernels.native import is_native
+from alula.codegen.kernels.native import ARITHMETIC, is_native
 from alula.core.dtype import DType
 from alula.core.errors import CodegenError
 from alula.ir.graph import Graph, Node
@@ -13,12 +13,13 @@ from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
 from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Cast, Normalize
-from alula.ops.gather import Gather
+from alula.ops.gather import Gather, Interpolate, Scatter
 from alula.ops.logic import And, Equal, IsNan, Less, LessOrEqual, Not, Or, Where, Xor
 from alula.ops.matmul import Linear
 from alula.ops.pool import MaxPool2d
 from alula.ops.quantize import Dequantize, Quantize, QuantizeRows
 from alula.ops.shape import Concat, Expand, Pad, Reshape, Slice, Transpose
+from alula.ops.sort import TopK
 from alula.ops.unfold import Unfold
 
 TRUTHS: tuple[type[Op], ...] = (Equal, Less, LessOrEqual, And, Or, Xor, Not, IsNan, Where)  # they take or give bool
@@ -42,6 +43,13 @@ def check_dtypes(graph: Graph) -> None:
     """Raises CodegenError naming the first node that would have to compute with an element type no kernel has."""
     for node in graph.nodes:
         if isinstance(node.op, MOVERS) or is_native(node):
+            continue
+        if isinstance(node.op, TopK | Scatter):
+            if not (isinstance(node.op, Scatter) and node.op.reduction == "none"):
+                _check(node, node.inputs[0].type.dtype, sorted(ARITHMETIC | {DType.F32}, key=str))
+            continue
+        if isinstance(node.op, Interpolate):
+            _check(node, node.inputs[0].type.dtype, (DType.F32,))
             continue
         if isinstance(node.op, TRUTHS):
             for value in node.inputs:

@@ -6,10 +6,11 @@ from alula.core.dims import Expr, dim_symbols
 from alula.core.target import CpuTarget
 from alula.ir.graph import Graph, Node
 from alula.ir.types import TensorType
-from alula.ops.gather import Gather
+from alula.ops.gather import Gather, Interpolate, Scatter
 from alula.ops.reduce import ReduceMax, ReduceMean, ReduceMin, ReduceSum
 from alula.ops.shape import Concat, Pad, Slice, Transpose
 from alula.ops.softmax import Softmax
+from alula.ops.sort import TopK
 
 ARENA_SHARE = 8  # second-level caches that a piece's arena may take; VOLO-D2: one image 195 ms, four 209, eight 216
 
@@ -46,8 +47,12 @@ def _along_batch(node: Node) -> bool:
             return 0 in axes
         case Softmax(axis=axis) | Concat(axis=axis) | Slice(axis=axis):
             return axis == 0
-        case Gather(axis=0):
+        case Gather(axis=0) | Interpolate(axis=0):
             return bool(node.inputs[0].type.symbols())
+        case Scatter(axis=axis):
+            return axis == 0
+        case TopK():
+            return node.inputs[0].type.rank == 1
         case Transpose(perm=perm):
             return perm[0] != 0
         case Pad(before=before, after=after):

@@ -96,3 +96,14 @@ def channels_last(call: GraphCall, x: Value) -> Value:
 def channels_first(call: GraphCall, x: Value) -> Value:
     """y[n,c,...] of x[n,...,c]."""
     return call.transpose(x, 0, x.type.rank - 1, *range(1, x.type.rank - 1))
+
+
+def last_axis_of(call: GraphCall, x: Value, axis: int) -> Value:
+    """x with an axis moved to the end."""
+    return call.transpose(x, *(n for n in range(x.type.rank) if n != axis), axis)
+
+
+def last_axis_back(call: GraphCall, x: Value, axis: int) -> Value:
+    """x with its last axis moved to where it was."""
+    order = list(range(x.type.rank - 1))
+    return call.transpose(x, *order[:axis], x.type.rank - 1, *order[axis:])

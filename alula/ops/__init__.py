@@ -15,6 +15,8 @@ from alula.ops import (
     reduce,
     shape,
     softmax,
+    sort,
+    trigonometry,
     unfold,
 )
 
@@ -33,5 +35,7 @@ __all__ = [
     "reduce",
     "shape",
     "softmax",
+    "sort",
+    "trigonometry",
     "unfold",
 ]

@@ -309,25 +309,28 @@ class Mul(Binary):
 @register
 @dataclass(frozen=True, slots=True)
 class Div(Binary):
-    """a / b, for floats (an integer division by 0 would end the process)."""
+    """a / b; of integers towards zero, 0 where b is 0, and the least integer by -1 stays itself."""
 
     name: ClassVar[str] = "div"
-    allowed: ClassVar[frozenset[DType]] = FLOATS
 
     def formula(self, a: Array, b: Array) -> Any:
-        return np.divide(a, b)
+        if a.dtype.kind == "f":
+            return np.divide(a, b)
+        down = np.floor_divide(a, b)  # 0 by 0, and the least integer by -1 is itself
+        return np.where((b != 0) & (down < 0) & (down * b != a), down + 1, down)
 
 
 @register
 @dataclass(frozen=True, slots=True)
 class Pow(Binary):
-    """a ** b, for floats; NaN for a negative a and a b that is no integer."""
+    """a ** b; NaN for a negative a and a b that is no integer.  Integers wrap, and give 0 for a b below 0."""
 
     name: ClassVar[str] = "pow"
-    allowed: ClassVar[frozenset[DType]] = FLOATS
 
     def formula(self, a: Array, b: Array) -> Any:
-        return np.power(a, b)
+        if a.dtype.kind == "f":
+            return np.power(a, b)
+        return np.where(b < 0, 0, np.power(a, np.maximum(b, 0)))
 
 
 @register

@@ -13,10 +13,11 @@ import numpy as np
 from alula.core.dtype import Array, DType
 from alula.ir.op import Op, register
 from alula.ir.types import TensorType
-from alula.ops.checks import NUMBERS, broadcast, check_dtype, check_same_dtype
+from alula.ops.checks import FLOATS, NUMBERS, broadcast, check_dtype, check_same_dtype
 from alula.ops.elementwise import SIGNED, Binary, Unary
 
 BOOLEANS = frozenset({DType.BOOL})
+INTEGERS = NUMBERS - FLOATS
 
 
 class Comparison(Binary):
@@ -32,10 +33,10 @@ class Comparison(Binary):
 
 
 class Logical(Binary):
-    """y = a ? b with NumPy broadcasting, of booleans."""
+    """y = a ? b with NumPy broadcasting, of booleans, and of integers bit by bit."""
 
     __slots__ = ()
-    allowed: ClassVar[frozenset[DType]] = BOOLEANS
+    allowed: ClassVar[frozenset[DType]] = BOOLEANS | INTEGERS
 
 
 @register
@@ -105,13 +106,48 @@ class Xor(Logical):
         return a ^ b
 
 
+class Shift(Binary):
+    """y = a moved by b bits, integers; b counts as unsigned, and by all bits or more nothing of a is left."""
+
+    __slots__ = ()
+    allowed: ClassVar[frozenset[DType]] = INTEGERS
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class ShiftLeft(Shift):
+    """a << b."""
+
+    name: ClassVar[str] = "shift_left"
+
+    def formula(self, a: Array, b: Array) -> Any:
+        return np.where(_within(b), np.left_shift(a, np.where(_within(b), b, 0)), 0)
+
+
+@register
+@dataclass(frozen=True, slots=True)
+class ShiftRight(Shift):
+    """a >> b, which fills up with zeros, or for signed integers with the sign."""
+
+    name: ClassVar[str] = "shift_right"
+
+    def formula(self, a: Array, b: Array) -> Any:
+        moved = np.right_shift(a, np.where(_within(b), b, 0))
+        return np.where(_within(b), moved, np.where(a < 0, -1, 0).astype(a.dtype))
+
+
+def _within(b: Array) -> Array:
+    """True where so many bits are fewer than there are."""
+    return (b >= 0) & (b < 8 * b.dtype.itemsize)
+
+
 @register
 @dataclass(frozen=True, slots=True)
 class Not(Unary):
-    """True where x is false."""
+    """True where x is false; of integers bit by bit."""
 
     name: ClassVar[str] = "not"
-    allowed: ClassVar[frozenset[DType]] = BOOLEANS
+    allowed: ClassVar[frozenset[DType]] = BOOLEANS | INTEGERS
 
     def formula(self, x: Array) -> Any:
         return ~x

@@ -19,7 +19,7 @@ from alula.ops.checks import FLOATS, NUMBERS
 from alula.ops.conv import Conv2d, whole_groups
 from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Binary, Cast, Clip, Gelu, LeakyRelu, Normalize, Unary
-from alula.ops.gather import Gather
+from alula.ops.gather import REDUCTIONS, Gather, Interpolate, Scatter
 from alula.ops.logic import Where
 from alula.ops.matmul import Linear, Matmul, group_of, packed_shape
 from alula.ops.norm import BatchNorm, LayerNorm
@@ -29,6 +29,7 @@ from alula.ops.quantize import Dequantize, Quantize, QuantizeRows
 from alula.ops.reduce import Reduction
 from alula.ops.shape import Concat, Expand, Pad, Reshape, Slice, Transpose
 from alula.ops.softmax import Softmax
+from alula.ops.sort import TopK
 from alula.ops.unfold import Fold, Unfold
 from alula.ops.windows import window_counts
 
@@ -120,11 +121,41 @@ def where(draw: Draw, op: type[Where]) -> Case:
     return op(), (*types(DType.BOOL, condition), *types(dtype, *operands))
 
 
+def placed(draw: Draw) -> tuple[dict[str, int], tuple[Dim, ...], DType, tuple[Dim, ...], tuple[Dim, ...]]:
+    """axis and batch, the shape of x, the dtype and the shape of indices, the shape of x at their places."""
+    front, size, back, counts = draw(shapes), draw(dims) or 1, draw(shapes), draw(shapes)
+    batch = draw(st.integers(0, len(front)))
+    places = draw(st.sampled_from([DType.I32, DType.I64])), (*front[:batch], *counts)
+    return {"axis": len(front), "batch": batch}, (*front, size, *back), *places, (*front, *counts, *back)
+
+
 @of(Gather)
 def gather(draw: Draw, op: type[Gather]) -> Case:
-    front, size, back = draw(shapes), draw(dims), draw(shapes)
-    indices = TensorType(draw(st.sampled_from([DType.I32, DType.I64])), draw(shapes))
-    return op(len(front)), (TensorType(draw(st.sampled_from(DType)), (*front, size or 1, *back)), indices)
+    where, shape, kind, places, _ = placed(draw)
+    return op(**where), (TensorType(draw(st.sampled_from(DType)), shape), TensorType(kind, places))
+
+
+@of(Interpolate)
+def interpolate(draw: Draw, op: type[Interpolate]) -> Case:
+    where, shape, kind, places, _ = placed(draw)
+    dtype, terms = draw(any_of(FLOATS)), (*places, draw(fixed_dims))
+    return op(**where), (TensorType(dtype, shape), TensorType(kind, terms), TensorType(dtype, terms))
+
+
+@of(Scatter)
+def scatter(draw: Draw, op: type[Scatter]) -> Case:
+    where, shape, kind, places, updates = placed(draw)
+    reduction = draw(st.sampled_from(REDUCTIONS))
+    dtype = draw(st.sampled_from(DType) if reduction == "none" else any_of(NUMBERS))
+    operands = TensorType(dtype, shape), TensorType(kind, places), TensorType(dtype, updates)
+    return op(**where, reduction=reduction), operands
+
+
+@of(TopK)
+def top_k(draw: Draw, op: type[TopK]) -> Case:
+    k = draw(fixed_dims)
+    size = draw(st.sampled_from([k, k + 3, N + k]))
+    return op(k, draw(st.booleans())), types(draw(any_of(NUMBERS)), (*draw(shapes), size))
 
 
 @of(Cast)

@@ -172,11 +172,21 @@ def test_inferred_types() -> None:
     assert infer(Normalize((1.0, 2.0), (0.0, 0.0)), "u8[N,2]") == "f32[N,2]"
 
 
+def test_integers_divide_towards_zero_and_powers_wrap() -> None:
+    a, b = np.array([7, -7, 7, -7, 5, -128, 0], np.int8), np.array([2, 2, -2, -2, 0, -1, 3], np.int8)
+    assert Div().reference(a, b).tolist() == [3, -3, -3, 3, 0, -128, 0]
+    wide = [torch.from_numpy(x.astype(np.int64)) for x in (a[:4], b[:4])]
+    assert Div().reference(a[:4], b[:4]).tolist() == torch.div(*wide, rounding_mode="trunc").tolist()
+    assert Div().reference(np.array([250, 9], np.uint8), np.array([3, 0], np.uint8)).tolist() == [83, 0]
+    assert Pow().reference(a, b).tolist() == [49, 49, 0, 0, 1, 0, 0]
+    assert Pow().reference(np.array([3], np.uint8), np.array([6], np.uint8)).tolist() == [729 % 256]
+
+
 def test_refusals() -> None:
     assert refusal(Exp(), "i32[2]") == "expected f16 or bf16 or f32 or f64, got i32[2]"
     assert "got u8[2]" in refusal(Neg(), "u8[2]")
     assert "got bool[2]" in refusal(Add(), "bool[2]", "bool[2]")
-    assert "got i32[2]" in refusal(Div(), "i32[2]", "i32[2]")
+    assert "got bool[2]" in refusal(Div(), "bool[2]", "bool[2]")
     assert refusal(Add(), "f32[2]", "f16[2]") == "expected f32, got f16[2]"
     assert refusal(Add(), "f32[2,3]", "f32[2]") == "expected shapes that broadcast, got [2,3] and [2]"
     assert refusal(Mul(), "f32[N]", "f32[2]") == "expected shapes that broadcast, got [N] and [2]"

@@ -2,7 +2,23 @@
 
 import numpy as np
 
-from alula.ops.logic import And, Ceil, Equal, Floor, IsNan, Less, LessOrEqual, Not, Or, Round, Sign, Where, Xor
+from alula.ops.logic import (
+    And,
+    Ceil,
+    Equal,
+    Floor,
+    IsNan,
+    Less,
+    LessOrEqual,
+    Not,
+    Or,
+    Round,
+    ShiftLeft,
+    ShiftRight,
+    Sign,
+    Where,
+    Xor,
+)
 from tests.ops.cases import infer, refusal
 
 X = np.array([np.nan, np.inf, -2.5, -0.5, 0.5, 1.5], np.float32)
@@ -33,6 +49,24 @@ def test_logic() -> None:
     assert Not().reference(a).tolist() == [False, True]
 
 
+def test_bits_of_integers() -> None:
+    a, b = np.array([12, -3, 7], np.int16), np.array([10, 6, -1], np.int16)
+    assert And().reference(a, b).tolist() == [12 & 10, -3 & 6, 7]
+    assert Or().reference(a, b).tolist() == [12 | 10, -3 | 6, -1]
+    assert Xor().reference(a, b).tolist() == [12 ^ 10, -3 ^ 6, ~7]
+    assert Not().reference(a).tolist() == [~12, 2, ~7]
+
+
+def test_shifts_by_all_bits_leave_nothing() -> None:
+    a = np.array([129, 129, 129, 129], np.uint8)
+    bits = np.array([0, 1, 7, 8], np.uint8)
+    assert ShiftLeft().reference(a, bits).tolist() == [129, 2, 128, 0]
+    assert ShiftRight().reference(a, bits).tolist() == [129, 64, 1, 0]
+    a, bits = np.array([-127, -127, 64, 64], np.int8), np.array([1, 8, 1, -1], np.int8)
+    assert ShiftLeft().reference(a, bits).tolist() == [2, 0, -128, 0]
+    assert ShiftRight().reference(a, bits).tolist() == [-64, -1, 32, 0]
+
+
 def test_where_broadcasts_all_three() -> None:
     got = Where().reference(BITS, np.float32(7), np.array([1, 2], np.float32))
     assert got.tolist() == [[7, 2], [1, 7]]
@@ -45,6 +79,7 @@ def test_types() -> None:
 
 
 def test_refusals() -> None:
-    assert refusal(And(), "u8[2]", "u8[2]") == "expected bool, got u8[2]"
+    assert "got f32[2]" in refusal(And(), "f32[2]", "f32[2]")
+    assert "got f32[2]" in refusal(ShiftLeft(), "f32[2]", "f32[2]")
     assert refusal(Less(), "f32[2]", "f64[2]") == "expected f32, got f64[2]"
     assert refusal(Where(), "bool[2]", "u8[2]", "f32[2]") == "expected u8, got f32[2]"

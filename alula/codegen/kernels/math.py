@@ -188,8 +188,8 @@ def pow(e: Emitter, x: Vec, y: Vec) -> Vec:
     """x**y within 0.51 ulp, with C's results for zeros, infinities, NaN and negative x.  Computed in float64."""
     size = e.unary("fabs", x)
     exponent = e.max(e.like(y, -LARGEST), e.min(e.like(y, LARGEST), y))  # 0 * exponent is 0
-    product = _log2(e, e.convert(size, "fpext", DType.F64)) * e.convert(exponent, "fpext", DType.F64)
-    result = e.convert(_exp2(e, product), "fptrunc", DType.F32)
+    product = log2_f64(e, e.convert(size, "fpext", DType.F64)) * e.convert(exponent, "fpext", DType.F64)
+    result = e.convert(exp2_f64(e, product), "fptrunc", DType.F32)
 
     half = y * 0.5
     odd = e.choose("!=", e.unary("floor", half), half, -1.0, e.like(y, 1.0))
@@ -199,7 +199,7 @@ def pow(e: Emitter, x: Vec, y: Vec) -> Vec:
     return e.choose("==", x, 1.0, 1.0, e.choose("==", y, 0.0, 1.0, result))
 
 
-def _log2(e: Emitter, x: Vec) -> Vec:
+def log2_f64(e: Emitter, x: Vec) -> Vec:
     """log2 of float64 x >= 0 to 1e-11 of the result; -inf at 0, and inf and NaN as they are."""
     bits = e.bitcast(x, DType.I64)
     whole = e.arithmetic("ashr", bits - 0x3FE6A09E667F3BCD, 52)
@@ -209,7 +209,7 @@ def _log2(e: Emitter, x: Vec) -> Vec:
     return e.choose("==", x, 0.0, -INF, e.choose("<", x, INF, result, x))
 
 
-def _exp2(e: Emitter, x: Vec) -> Vec:
+def exp2_f64(e: Emitter, x: Vec) -> Vec:
     """2**x of float64 x to 5e-11 of the result; beyond +-1000 as there."""
     inside = e.min(e.like(x, 1000.0), e.max(e.like(x, -1000.0), x))
     shifter = 1.5 * 2.0**52 + 1023

@@ -91,9 +91,61 @@ def _mul(e: Emitter, op: Op, dtype: DType, vectors: Sequence[Vec]) -> Vec:
     return vectors[0] * vectors[1]
 
 
-@computes(frozenset({DType.F64}), ops.Div)
+@computes(ARITHMETIC, ops.Div)
 def _div(e: Emitter, op: Op, dtype: DType, vectors: Sequence[Vec]) -> Vec:
-    return vectors[0] / vectors[1]
+    a, b = vectors
+    if a.is_float:
+        return a / b
+    # The processor traps at a division by 0, and at one of the least integer by -1.
+    if dtype in UNSIGNED:
+        return e.choose("==", b, 0, 0, Vec(e, e.b.udiv(a.value, e.choose("==", b, 0, 1, b).value)))
+    safe = e.choose("==", b, 0, 1, e.choose("==", b, -1, 1, b))
+    quotient = a / safe
+    return e.choose("==", b, 0, 0, e.choose("==", b, -1, e.like(a, 0) - a, quotient))
+
+
+@computes(INTEGERS, ops.Pow)
+def _pow(e: Emitter, op: Op, dtype: DType, vectors: Sequence[Vec]) -> Vec:
+    power, rest = vectors
+    result = e.like(power, 1)
+    for bit in range(8 * dtype.bytes):
+        odd = Vec(e, e.b.and_(e.b.lshr(rest.value, e.like(rest, bit).value), e.like(rest, 1).value))
+        result = e.choose("==", odd, 1, result * power, result)
+        power = power * power
+    return result if dtype in UNSIGNED else e.choose("<", rest, 0, 0, result)
+
+
+@computes(INTEGERS, logic.And)
+def _and(e: Emitter, op: Op, dtype: DType, vectors: Sequence[Vec]) -> Vec:
+    return Vec(e, e.b.and_(vectors[0].value, vectors[1].value))
+
+
+@computes(INTEGERS, logic.Or)
+def _or(e: Emitter, op: Op, dtype: DType, vectors: Sequence[Vec]) -> Vec:
+    return Vec(e, e.b.or_(vectors[0].value, vectors[1].value))
+
+
+@computes(INTEGERS, logic.Xor)
+def _xor(e: Emitter, op: Op, dtype: DType, vectors: Sequence[Vec]) -> Vec:
+    return Vec(e, e.b.xor(vectors[0].value, vectors[1].value))
+
+
+@computes(INTEGERS, logic.Not)
+def _not(e: Emitter, op: Op, dtype: DType, vectors: Sequence[Vec]) -> Vec:
+    return Vec(e, e.b.not_(vectors[0].value))
+
+
+@computes(INTEGERS, logic.ShiftLeft, logic.ShiftRight)
+def _shift(e: Emitter, op: Op, dtype: DType, vectors: Sequence[Vec]) -> Vec:
+    a, bits = (vector.value for vector in vectors)
+    width = 8 * dtype.bytes
+    within = e.b.icmp_unsigned("<", bits, e.like(vectors[1], width).value)
+    most = e.b.select(within, bits, e.like(vectors[1], width - 1).value)
+    if isinstance(op, logic.ShiftLeft):
+        return e.blend(within, Vec(e, e.b.shl(a, most)), 0)
+    if dtype in UNSIGNED:
+        return e.blend(within, Vec(e, e.b.lshr(a, most)), 0)
+    return Vec(e, e.b.ashr(a, most))  # by all bits but one, the sign is all that is left
 
 
 @computes(frozenset({DType.F64}), ops.Reciprocal)

@@ -6,6 +6,7 @@ from alula.codegen.lower import (  # noqa: F401
     depthwise,
     gather,
     gemm,
+    interpolate,
     map,
     matmul,
     norm,
@@ -14,7 +15,9 @@ from alula.codegen.lower import (  # noqa: F401
     pool,
     quantize,
     reduce,
+    scatter,
     shape,
     softmax,
+    sort,
     unfold,
 )

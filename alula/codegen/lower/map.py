@@ -9,9 +9,9 @@ from llvmlite import ir
 
 from alula.codegen.expression import Expression, Operand, Term
 from alula.codegen.groups import Group
-from alula.codegen.kernels import logic  # noqa: F401  its rules
+from alula.codegen.kernels import logic, trigonometry  # noqa: F401  their rules
 from alula.codegen.kernels.elementwise import RULES, as_f32
-from alula.codegen.kernels.native import emit_native, is_native
+from alula.codegen.kernels.native import NATIVE, emit_native, is_native
 from alula.codegen.lower.builder import Builder, operand
 from alula.codegen.lower.sharing import CHUNK_WORK, chunks, rows_a_chunk, rows_of
 from alula.codegen.lower.transpose import find_turn, turn_step
@@ -25,7 +25,7 @@ from alula.ops.logic import Where
 CHUNK_ELEMENTS = CHUNK_WORK // 2  # each is read and written
 
 
-@lowers(*RULES)
+@lowers(*RULES, *NATIVE)
 def lower_map(state: Lowering, group: Group) -> None:
     """A chain of elementwise nodes, computed vector by vector without storing what lies between."""
     if is_native(group.anchor):

@@ -32,6 +32,8 @@ def input_types(
     for value in inputs:
         if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
             raise ImportFailed(f"onnx input {value.name}: expected a tensor of known rank, got another")
+        if value.name in types:
+            raise ImportFailed(f"onnx input {value.name}: expected one of that name, got two")
         tensor = value.type.tensor_type
         ranges = _ranges(value.name, list(tensor.shape.dim), limits)
         limits = None

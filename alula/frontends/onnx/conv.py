@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from alula.core.dims import Dim, quotient
 from alula.frontends.call import channels_first, channels_last
+from alula.frontends.moves import cut
 from alula.frontends.onnx.call import Call, imports
-from alula.frontends.onnx.shape import cut
 from alula.ir.graph import Value
 from alula.ir.types import fixed
 from alula.ops import shape as op_shape
@@ -122,14 +122,14 @@ def _convolved(
     kernel = (fixed(weight.type.shape[2], "kernel"), fixed(weight.type.shape[3], "kernel"))
     x, pad = padded(call, x, kernel, pad, dilation)
     if not weight.is_constant:
-        return _of_windows(call, x, weight, bias, Unfold(kernel, stride, pad, dilation), groups)
+        windows = call.add(Unfold(kernel, stride, pad, dilation), x)
+        return products_of_windows(call, windows, weight, bias, groups)
     op = Conv2d(stride=stride, pad=pad, dilation=dilation, groups=groups)
     return call.add(op, x, call.transpose(weight, 0, 2, 3, 1), *([] if bias is None else [bias]))
 
 
-def _of_windows(call: Call, x: Value, weight: Value, bias: Value | None, op: Unfold, groups: int) -> Value:
-    """The same with a weight that only a run knows: matrix products of unfolded windows."""
-    windows = call.add(op, x)
+def products_of_windows(call: Call, windows: Value, weight: Value, bias: Value | None, groups: int) -> Value:
+    """windows[n,oh,ow,kh*kw,c], weight[o,c/groups,kh,kw] -> y[n,oh,ow,o], of matrix products."""
     n, oh, ow, places, c = windows.type.shape
     o, channels = fixed(weight.type.shape[0], "features"), fixed(c, "channel count")
     if groups < 1 or channels % groups or o % groups or weight.type.shape[1] != channels // groups:
@@ -245,8 +245,6 @@ def _transposed_size(
             sides.append((less, total - less) if mode == "SAME_UPPER" else (total - less, less))
         if rank == 1:
             sides[0] = (0, 0)
-        if any(size[i] > whole[i] for i in (0, 1)):
-            call.refuse("with an output_shape beyond its windows")
     else:
         if mode not in ("NOTSET", "", "VALID"):
             call.refuse(f"with auto_pad {mode!r:.40}")

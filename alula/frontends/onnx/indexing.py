@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
 
 from alula.core.dims import product
-from alula.core.dtype import Array, DType
-from alula.frontends.onnx.call import Call, axis_of, imports
-from alula.frontends.onnx.shape import cut, join, reverse
+from alula.core.dtype import DType
+from alula.frontends.call import last_axis_back, last_axis_of
+from alula.frontends.moves import cut, taken
+from alula.frontends.onnx.call import Call, Result, axis_of, imports
+from alula.frontends.onnx.shape import join, reverse
 from alula.ir.graph import Value
 from alula.ir.types import fixed
 from alula.ops.elementwise import Add, Mul
-from alula.ops.gather import Gather
+from alula.ops.gather import Gather, Scatter
 from alula.ops.logic import Equal, Less, Where
 from alula.ops.reduce import ReduceMax, ReduceMin
 from alula.ops.shape import Pad
-
-
-def taken(call: Call, x: Value, places: Array, axis: int) -> Value:
-    """x at known places of an axis, whose axes take its place: a slice where they are evenly spaced."""
-    size = x.type.shape[axis]
-    flat = np.where(places < 0, places + size, places).reshape(-1) if isinstance(size, int) else places.reshape(-1)
-    if not isinstance(size, int):
-        if flat.size != 1:
-            call.refuse("along the batch")
-        start = size + int(flat[0]) if flat[0] < 0 else int(flat[0])
-        y = cut(call, x, axis, start, start + 1)
-    else:
-        if flat.size and not 0 <= flat.min() <= flat.max() < size:
-            call.refuse(f"with an index outside {size} elements")
-        step = int(flat[1] - flat[0]) if flat.size > 1 else 1
-        if not flat.size:
-            y = cut(call, x, axis, 0, 0)
-        elif step > 0 and np.array_equal(flat, flat[0] + step * np.arange(flat.size)):
-            y = cut(call, x, axis, int(flat[0]), int(flat[-1]) + 1, step)
-        else:
-            indices = np.ascontiguousarray(np.where(places < 0, places + size, places), np.int64)
-            return call.add(Gather(axis=axis), x, call.graph.constant(indices))
-    return call.reshape(y, *x.type.shape[:axis], *places.shape, *x.type.shape[axis + 1 :])
+from alula.ops.sort import TopK
 
 
 @imports("Gather")
@@ -72,43 +53,103 @@ def _fixed_shape(call: Call, x: Value) -> list[int]:
 @imports("GatherElements")
 def gather_elements(call: Call, x: Value, indices: Value) -> Value:
     """The element of x whose place along an axis is the index, and along the others that of the index."""
-    shape, wanted = _fixed_shape(call, x), _fixed_shape(call, indices)
-    axis = axis_of(call, call.get("axis", 0), len(shape))
-    if len(wanted) != len(shape) or any(w > s for n, (w, s) in enumerate(zip(wanted, shape, strict=True)) if n != axis):
+    axis = axis_of(call, call.get("axis", 0), x.type.rank)
+    x, places = _alike(call, x, indices, axis)
+    return last_axis_back(call, call.add(Gather(axis=x.type.rank - 1, batch=x.type.rank - 1), x, places), axis)
+
+
+def _alike(call: Call, x: Value, indices: Value, axis: int) -> tuple[Value, Value]:
+    """x and the indices with the axis at the end, x cut to the indices along all others."""
+    if indices.type.rank != x.type.rank or indices.type.dtype not in (DType.I32, DType.I64):
         call.refuse(f"of {x.type} with indices {indices.type}")
-    steps = [prod(shape[n + 1 :]) for n in range(len(shape))]
-    around = np.zeros([1] * len(shape), np.int64)
-    for n, size in enumerate(wanted):
-        if n != axis:
-            around = around + (np.arange(size) * steps[n]).reshape([-1 if m == n else 1 for m in range(len(shape))])
-    places = _counted(call, indices, shape[axis])
-    along = call.add(Mul(), places, call.constant(steps[axis], DType.I64))
-    flat = call.add(Add(), along, call.graph.constant(around))
-    return call.add(Gather(axis=0), call.reshape(x, prod(shape)), flat)
+    for other, dim in enumerate(indices.type.shape):
+        if other != axis:
+            x = cut(call, x, other, 0, dim)
+    return last_axis_of(call, x, axis), last_axis_of(call, indices, axis)
+
+
+@imports("ScatterElements", "Scatter")
+def scatter_elements(call: Call, x: Value, indices: Value, updates: Value) -> Value:
+    """x with updates at the places along an axis that the indices name."""
+    rank, reduction = x.type.rank, call.get("reduction", "none")
+    axis = axis_of(call, call.get("axis", 0), rank)
+    part, places = _alike(call, x, indices, axis)
+    op = Scatter(axis=rank - 1, batch=rank - 1, reduction=reduction)
+    y = last_axis_back(call, call.add(op, part, places, last_axis_of(call, updates, axis)), axis)
+    return _put(call, x, y)
+
+
+def _put(call: Call, x: Value, y: Value) -> Value:
+    """x with y in its first corner."""
+    for axis in reversed(range(x.type.rank)):
+        if y.type.shape[axis] != x.type.shape[axis]:
+            around = x
+            for other in range(axis):
+                around = cut(call, around, other, 0, y.type.shape[other])
+            rest = cut(call, around, axis, y.type.shape[axis], x.type.shape[axis])
+            y = join(call, [y, rest], axis)
+    return y
+
+
+def _flat_places(call: Call, indices: Value, named: Sequence[int]) -> Value:
+    """Row numbers of the axes that the last axis of the indices names, one number for each."""
+    last, total = indices.type.rank - 1, None
+    for place, size in enumerate(named):
+        one = call.reshape(cut(call, indices, last, place, place + 1), *indices.type.shape[:-1])
+        step = call.constant(prod(named[place + 1 :]), DType.I64)
+        part = call.add(Mul(), _counted(call, one, size), step)
+        total = part if total is None else call.add(Add(), total, part)
+    assert total is not None
+    return total
+
+
+def _named_axes(call: Call, x: Value, indices: Value, batch: int) -> list[int]:
+    """The sizes of the axes of x that the last axis of the indices names, after `batch` ones that both have."""
+    count = indices.type.shape[-1] if indices.type.rank else 0
+    rank = x.type.rank
+    if not isinstance(count, int) or not 0 <= batch < min(rank, indices.type.rank) or not 1 <= count <= rank - batch:
+        call.refuse(f"of {x.type} with indices {indices.type} and batch_dims {batch}")
+    sizes = [dim for dim in x.type.shape[batch : batch + count] if isinstance(dim, int)]
+    if len(sizes) != count or prod(sizes) > 1 << 40 or 0 in sizes:
+        call.refuse(f"of an input {x.type} with indices {indices.type}")
+    return sizes
 
 
 @imports("GatherND")
 def gather_nd(call: Call, x: Value, indices: Value) -> Value:
     """What of x the last axis of the indices names, element by element or slice by slice."""
-    shape, batch = _fixed_shape(call, x), call.get("batch_dims", 0)
-    count = indices.type.shape[-1] if indices.type.rank else 0
-    fits = (
-        isinstance(count, int) and 0 <= batch < min(len(shape), indices.type.rank) and 1 <= count <= len(shape) - batch
+    batch, shape = call.get("batch_dims", 0), x.type.shape
+    named = _named_axes(call, x, indices, batch)
+    rows = call.reshape(x, *shape[:batch], prod(named), *shape[batch + len(named) :])
+    return call.add(Gather(axis=batch, batch=batch), rows, _flat_places(call, indices, named))
+
+
+@imports("ScatterND")
+def scatter_nd(call: Call, x: Value, indices: Value, updates: Value) -> Value:
+    """x with updates where the last axis of the indices names it, element by element or slice by slice."""
+    named, shape = _named_axes(call, x, indices, 0), x.type.shape
+    rows = call.reshape(x, prod(named), *shape[len(named) :])
+    op = Scatter(axis=0, reduction=call.get("reduction", "none"))
+    return call.reshape(call.add(op, rows, _flat_places(call, indices, named), updates), *shape)
+
+
+@imports("TopK")
+def top_k(call: Call, x: Value, k: Value | None = None) -> Result:
+    """The largest or smallest elements along an axis in order, and where they are."""
+    rank = x.type.rank
+    axis = axis_of(call, call.get("axis", -1), rank)
+    count = call.get("k", 0) if call.opset < 10 else int(call.number(k, "a count"))
+    call.get("sorted", 1)  # in order they are in any order
+    line = last_axis_of(call, x, axis)
+    size = line.type.shape[-1] if rank else 0
+    if not isinstance(size, int) or not 0 <= count <= size:
+        call.refuse(f"of the first {count} of {size} elements")
+    narrow = x.type.dtype in (DType.F16, DType.BF16)
+    node = call.graph.add_node(
+        TopK(k=count, largest=bool(call.get("largest", 1))), call.cast(line, DType.F32) if narrow else line
     )
-    if not fits or not isinstance(count, int) or indices.type.shape[:batch] != tuple(shape[:batch]):
-        call.refuse(f"of {x.type} with indices {indices.type} and batch_dims {batch}")
-    named, last = shape[: batch + count], indices.type.rank - 1
-    total: Value | None = None
-    for place in range(count):
-        one = call.reshape(cut(call, indices, last, place, place + 1), *indices.type.shape[:-1])
-        step = call.constant(prod(named[batch + place + 1 :]), DType.I64)
-        part = call.add(Mul(), _counted(call, one, shape[batch + place]), step)
-        total = part if total is None else call.add(Add(), total, part)
-    assert total is not None
-    if batch:
-        rows = np.arange(prod(shape[:batch])).reshape([*shape[:batch], *[1] * (total.type.rank - batch)])
-        total = call.add(Add(), total, call.constant(rows * prod(named[batch:]), DType.I64))
-    return call.add(Gather(axis=0), call.reshape(x, prod(named), *shape[batch + count :]), total)
+    values, places = node.outputs
+    return last_axis_back(call, call.cast(values, x.type.dtype), axis), last_axis_back(call, places, axis)
 
 
 @imports("ArgMax")
@@ -125,14 +166,14 @@ def arg_min(call: Call, x: Value) -> Value:
 
 def _arg(call: Call, x: Value, extreme: type[ReduceMax] | type[ReduceMin]) -> Value:
     axis, last = axis_of(call, call.get("axis", 0), x.type.rank), bool(call.get("select_last_index", 0))
-    places = _places(call, x, axis, extreme, last=last)
+    places = places_of(call, x, axis, extreme, last=last)
     shape = places.type.shape
     kept = shape if call.get("keepdims", 1) else (*shape[:axis], *shape[axis + 1 :])
     return call.reshape(call.cast(places, DType.I64), *kept)
 
 
-def _places(
-    call: Call, x: Value, axis: int, extreme: type[ReduceMax] | type[ReduceMin], *, last: bool = False
+def places_of(
+    call: Call, x: Value, axis: int, extreme: type[ReduceMax] | type[ReduceMin] = ReduceMax, *, last: bool = False
 ) -> Value:
     """The place of the extreme element as a number in float32; the axis stays, of size 1."""
     size = x.type.shape[axis]
@@ -155,7 +196,7 @@ def hardmax(call: Call, x: Value) -> Value:
     axis = axis_of(call, call.get("axis", -1 if call.opset >= 13 else 1), rank)
     if call.opset < 13:
         x = call.reshape(x, *shape[:axis], product(shape[axis:]))
-    places = _places(call, x, axis, ReduceMax)
+    places = places_of(call, x, axis)
     size = fixed(x.type.shape[axis], "axis")
     numbers = np.arange(size, dtype=np.float32).reshape([-1 if n == axis else 1 for n in range(x.type.rank)])
     found = call.add(Equal(), places, call.graph.constant(numbers))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 
 from alula.core.dtype import DType
@@ -10,7 +9,7 @@ from alula.frontends.onnx.call import Call, imports
 from alula.ir.graph import Value
 from alula.ir.op import Op
 from alula.ops import elementwise as ops
-from alula.ops import logic
+from alula.ops import logic, trigonometry
 
 UNARY: dict[str, Op] = {
     "Abs": ops.Abs(),
@@ -24,9 +23,29 @@ UNARY: dict[str, Op] = {
     "Sigmoid": ops.Sigmoid(),
     "Relu": ops.Relu(),
     "HardSwish": ops.HardSwish(),
+    "BitwiseNot": logic.Not(),
+    "Sin": trigonometry.Sin(),
+    "Cos": trigonometry.Cos(),
+    "Tan": trigonometry.Tan(),
+    "Asin": trigonometry.Asin(),
+    "Acos": trigonometry.Acos(),
+    "Atan": trigonometry.Atan(),
+    "Sinh": trigonometry.Sinh(),
+    "Cosh": trigonometry.Cosh(),
+    "Asinh": trigonometry.Asinh(),
+    "Acosh": trigonometry.Acosh(),
+    "Atanh": trigonometry.Atanh(),
 }
 
-BINARY: dict[str, Op] = {"Add": ops.Add(), "Sub": ops.Sub(), "Mul": ops.Mul(), "Div": ops.Div()}
+BINARY: dict[str, Op] = {
+    "Add": ops.Add(),
+    "Sub": ops.Sub(),
+    "Mul": ops.Mul(),
+    "Div": ops.Div(),
+    "BitwiseAnd": logic.And(),
+    "BitwiseOr": logic.Or(),
+    "BitwiseXor": logic.Xor(),
+}
 
 
 def _import_unary(name: str, op: Op) -> None:
@@ -82,9 +101,32 @@ def power(call: Call, x: Value, exponent: Value) -> Value:
     roots: dict[float, Op] = {0.5: ops.Sqrt(), -0.5: ops.Rsqrt(), -1.0: ops.Reciprocal()}
     if number in roots and whole and x.type.dtype.is_float:
         return call.add(roots[number], x)
-    if not x.type.dtype.is_float:
-        call.refuse(f"of {x.type.dtype}")
+    if exponent.type.dtype.is_float and not x.type.dtype.is_float:
+        call.refuse(f"of {x.type.dtype} by {exponent.type.dtype}")
     return call.add(ops.Pow(), x, call.cast(exponent, x.type.dtype))
+
+
+@imports("Mod")
+def modulo(call: Call, a: Value, b: Value) -> Value:
+    """The rest of a / b, integers: with fmod of the sign of a, else of that of b."""
+    if a.type.dtype.is_float:
+        call.refuse(f"of {a.type.dtype}")
+    whole = call.add(ops.Mul(), call.add(ops.Div(), a, b), b)
+    rest, zero = call.add(ops.Sub(), a, whole), call.like(0, a)
+    if call.get("fmod", 0) or a.type.dtype in (DType.U8, DType.U16, DType.U32, DType.U64):
+        return rest
+    apart = call.add(logic.Less(), call.add(logic.Xor(), rest, b), zero)  # their signs differ
+    other = call.add(logic.And(), apart, call.add(logic.Not(), call.add(logic.Equal(), rest, zero)))
+    return call.add(logic.Where(), other, call.add(ops.Add(), rest, b), rest)
+
+
+@imports("BitShift")
+def bit_shift(call: Call, a: Value, b: Value) -> Value:
+    """The bits of a moved by b places."""
+    direction = call.get("direction", "")
+    if direction not in ("LEFT", "RIGHT"):
+        call.refuse(f"with direction {direction!r:.40}")
+    return call.add(logic.ShiftLeft() if direction == "LEFT" else logic.ShiftRight(), a, b)
 
 
 @imports("Clip")
@@ -270,21 +312,3 @@ def logical_not(call: Call, x: Value) -> Value:
 def where(call: Call, condition: Value, a: Value, b: Value) -> Value:
     """a where the condition holds, b elsewhere."""
     return call.add(logic.Where(), condition, a, b)
-
-
-_Formula = Callable[[Call, Value], Value]
-
-
-def _composed(name: str, formula: _Formula) -> None:
-    @imports(name)
-    def composed(call: Call, x: Value) -> Value:
-        return formula(call, x)
-
-
-def _half_sum(call: Call, x: Value, op: Op) -> Value:
-    """(e^x op e^-x) / 2."""
-    both = call.add(op, call.add(ops.Exp(), x), call.add(ops.Exp(), call.add(ops.Neg(), x)))
-    return call.add(ops.Mul(), both, call.like(0.5, x))
-
-
-_composed("Cosh", lambda call, x: _half_sum(call, x, ops.Add()))

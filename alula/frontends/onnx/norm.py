@@ -19,19 +19,32 @@ from alula.ops.softmax import Softmax
 
 
 @imports("BatchNormalization")
-def batch_norm(call: Call, x: Value, scale: Value, bias: Value, mean: Value, variance: Value) -> Value:
-    """(x - mean) / sqrt(variance + eps) * scale + bias, channel by channel, of x[n,c,...]."""
-    if call.get("training_mode", 0):
-        call.refuse("in training")
-    call.get("momentum", 0.9)  # of training
+def batch_norm(call: Call, x: Value, scale: Value, bias: Value, mean: Value, variance: Value) -> Result:
+    """(x - mean) / sqrt(variance + eps) * scale + bias, channel by channel, of x[n,c,...].
+
+    In training it takes the statistics of x, and gives the running ones with their share of them.
+    """
+    momentum, training = call.get("momentum", 0.9), bool(call.get("training_mode", 0))
     if not call.get("spatial", 1):
         call.refuse("without spatial statistics")
-    if call.results > 1:
+    if call.results > 1 and not training:
         call.refuse("with results of training")
     op = BatchNorm(eps=float(call.get("epsilon", 1e-5)))
-    if x.type.rank < 3:
-        return call.add(op, x, scale, bias, mean, variance)
-    return channels_first(call, call.add(op, channels_last(call, x), scale, bias, mean, variance))
+    last = channels_last(call, x) if x.type.rank > 2 else x
+    given = mean, variance
+    if training:
+        axes = tuple(range(last.type.rank - 1))
+        mean = call.add(ReduceMean(axes=axes), last)
+        away = call.add(ops.Sub(), last, mean)
+        variance = call.add(ReduceMean(axes=axes), call.add(ops.Mul(), away, away))
+    normal = call.add(op, last, scale, bias, *(call.cast(v, x.type.dtype) for v in (mean, variance)))
+    y = channels_first(call, normal) if x.type.rank > 2 else normal
+    if not training:
+        return y
+    kept = [call.add(ops.Mul(), old, call.like(momentum, old)) for old in given]
+    new = [call.cast(v, old.type.dtype) for v, old in zip((mean, variance), given, strict=True)]
+    shares = [call.add(ops.Mul(), v, call.like(1 - momentum, v)) for v in new]
+    return y, *(call.add(ops.Add(), a, b) for a, b in zip(kept, shares, strict=True))
 
 
 @imports("LayerNormalization")
@@ -142,14 +155,24 @@ def lp_norm(call: Call, x: Value) -> Value:
 
 @imports("Softmax")
 def softmax(call: Call, x: Value) -> Value:
-    """exp(x) / sum(exp(x)) along an axis; before opset 13 over all axes from it on."""
+    """exp(x) / sum(exp(x)) along an axis; before opset 13 over all axes from it on.
+
+    From opset 13 on ONNX defines it by a function.  Of float16, the roundings between that function's operators are
+    part of the meaning: they are what the precision of the softmax in an Attention is.
+    """
     flat, axis, shape = _softmax_rows(call, x)
-    return call.reshape(call.add(Softmax(axis=axis), flat), *shape)
+    if call.opset < 13 or x.type.dtype is not DType.F16:
+        return call.reshape(call.add(Softmax(axis=axis), flat), *shape)
+    below = call.add(ops.Sub(), flat, call.add(ReduceMax(axes=(axis,), keepdims=True), flat))
+    powers = call.add(ops.Exp(), below)
+    return call.add(ops.Div(), powers, call.add(ReduceSum(axes=(axis,), keepdims=True), powers))
 
 
 def _softmax_rows(call: Call, x: Value) -> tuple[Value, int, Sequence[Dim]]:
     """x, the axis to go along, and the shape of the result."""
     rank, shape = x.type.rank, x.type.shape
+    if x.type.dtype is DType.BF16:
+        call.refuse("of bf16, whose sum depends on the order of its terms: export in float32, build in bfloat16")
     if call.opset >= 13:
         return x, axis_of(call, call.get("axis", -1), rank), shape
     axis = call.get("axis", 1)

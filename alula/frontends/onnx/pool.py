@@ -2,42 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+
+import numpy as np
 
 from alula.core.dims import Dim
-from alula.frontends.onnx.call import Call, imports
-from alula.frontends.onnx.conv import from_image, image, pad_of, padding, spatial_rank, two
+from alula.core.dtype import DType
+from alula.frontends.call import channels_first, channels_last
+from alula.frontends.onnx.call import Call, Result, imports
+from alula.frontends.onnx.conv import from_image, image, padding
+from alula.frontends.onnx.indexing import places_of
 from alula.ir.graph import Value
+from alula.ir.types import fixed
 from alula.ops import elementwise as ops
+from alula.ops.gather import Gather, Scatter
 from alula.ops.pool import AvgPool2d, MaxPool2d
 from alula.ops.reduce import ReduceMax, ReduceMean, ReduceSum
+from alula.ops.shape import Expand
 from alula.ops.shape import Pad as PadOp
 from alula.ops.unfold import Unfold
 from alula.ops.windows import Pad, Pair, dilated
 
 LOWEST = float("-inf")
+MOST_ELEMENTS = 1 << 31
 
 
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """How windows run along one axis."""
+
+    size: Dim
+    kernel: int = 1
+    stride: int = 1
+    dilation: int = 1
+    before: int = 0
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class _Windows:
-    """Kernel, stride, dilation and padding of a pooling, as of two axes, and how many windows there are."""
+    """How windows run along two axes, and whether the last ones may hang over."""
 
-    def __init__(self, call: Call, x: Value) -> None:
-        self.rank = spatial_rank(call, x)
-        kernel = call.get("kernel_shape", None)
-        if not kernel:
-            call.refuse("without a kernel_shape")
-        self.kernel = two(call, kernel, 1, self.rank)
-        self.stride, self.dilation = (
-            two(call, call.get(name, None), 1, self.rank) for name in ("strides", "dilations")
-        )
-        if any(not 1 <= edge < 1 << 20 for edge in (*self.kernel, *self.stride, *self.dilation)):
-            call.refuse(f"with a kernel of {self.kernel}, strides {self.stride}, dilations {self.dilation}")
-        sizes: Sequence[Dim] = x.type.shape[2:]
-        edges = (pair[2 - self.rank :] for pair in (self.kernel, self.stride, self.dilation))
-        kernel, stride, dilation = edges
-        self.pad = pad_of(padding(call, sizes, kernel, stride, dilation))
-        self.size = (1, sizes[0]) if self.rank == 1 else (sizes[0], sizes[1])
-        self.ceil = bool(call.get("ceil_mode", 0)) and call.get("auto_pad", "NOTSET") in ("NOTSET", "")
+    axes: tuple[_Axis, _Axis]
+    ceil: bool
+
+    def _pair(self, field: str) -> Pair:
+        return getattr(self.axes[0], field), getattr(self.axes[1], field)
+
+    @property
+    def kernel(self) -> Pair:
+        return self._pair("kernel")
+
+    @property
+    def stride(self) -> Pair:
+        return self._pair("stride")
+
+    @property
+    def dilation(self) -> Pair:
+        return self._pair("dilation")
+
+    @property
+    def pad(self) -> Pad:
+        return *self._pair("before"), *self._pair("after")
 
     @property
     def reach(self) -> Pair:
@@ -48,36 +77,108 @@ class _Windows:
         """True where the windows are those of our pools: not dilated, none of them in padding alone."""
         return self.dilation == (1, 1) and all(0 <= edge < self.reach[i % 2] for i, edge in enumerate(self.pad))
 
+    @property
+    def unfold(self) -> Unfold:
+        """Its windows of what is padded."""
+        return Unfold(kernel=self.kernel, stride=self.stride, pad=(0, 0, 0, 0), dilation=self.dilation)
+
     def overhang(self, call: Call) -> Pair:
         """Rows and columns beyond the padding that the last windows of ceil_mode reach."""
         if not self.ceil:
             return 0, 0
         beyond = []
-        for i in (0, 1):
-            size = self.size[i]
-            if not isinstance(size, int):
-                call.refuse(f"with ceil_mode of size {size}")
-            whole = size + self.pad[i] + self.pad[i + 2]
-            count = -(-(whole - self.reach[i]) // self.stride[i]) + 1
-            if (count - 1) * self.stride[i] >= size + self.pad[i]:
+        for axis, reach in zip(self.axes, self.reach, strict=True):
+            if not isinstance(axis.size, int):
+                call.refuse(f"with ceil_mode of size {axis.size}")
+            whole = axis.size + axis.before + axis.after
+            count = -(-(whole - reach) // axis.stride) + 1
+            if (count - 1) * axis.stride >= axis.size + axis.before:
                 count -= 1  # it would start in the padding at the end
-            beyond.append(max(0, (count - 1) * self.stride[i] + self.reach[i] - whole))
+            beyond.append(max(0, (count - 1) * axis.stride + reach - whole))
         return beyond[0], beyond[1]
 
 
+def _axes(call: Call, x: Value) -> tuple[list[_Axis], bool]:
+    """The windows along every axis after batch and channels, and whether the last ones may hang over."""
+    sizes, rank = x.type.shape[2:], x.type.rank - 2
+    if not 1 <= rank <= 3:
+        call.refuse(f"of an input {x.type}")
+    kernel = call.get("kernel_shape", None)
+    if not kernel:
+        call.refuse("without a kernel_shape")
+    stride, dilation = (call.get(name, None) or [1] * rank for name in ("strides", "dilations"))
+    if any(len(edges) != rank for edges in (kernel, stride, dilation)):
+        call.refuse(f"with a kernel of {kernel!r:.60} for {rank} axes")
+    if any(not 1 <= edge < 1 << 20 for edge in (*kernel, *stride, *dilation)):
+        call.refuse(f"with a kernel of {kernel}, strides {stride}, dilations {dilation}")
+    sides = padding(call, sizes, kernel, stride, dilation)
+    ceil = bool(call.get("ceil_mode", 0)) and call.get("auto_pad", "NOTSET") in ("NOTSET", "")
+    axes = zip(sizes, kernel, stride, dilation, sides, strict=True)
+    return [_Axis(size, k, s, d, *side) for size, k, s, d, side in axes], ceil
+
+
+def _pooled(call: Call, x: Value, pool: Callable[[Value, _Windows], Value]) -> Value:
+    """`pool` of x[n,h,w,c] over all axes: over two at once, and over the first of three by itself."""
+    axes, ceil = _axes(call, x)
+    if len(axes) < 3:
+        first, second = axes if len(axes) == 2 else (_Axis(1), axes[0])
+        return from_image(call, pool(image(call, x), _Windows((first, second), ceil)), len(axes))
+    deep = channels_last(call, x)
+    n, depth, h, w, c = deep.type.shape
+    planes = pool(call.reshape(deep, n * depth, h, w, c), _Windows((axes[1], axes[2]), ceil))
+    _, oh, ow, _ = planes.type.shape
+    y = pool(call.reshape(planes, n, depth, oh * ow, c), _Windows((axes[0], _Axis(oh * ow)), ceil))
+    return channels_first(call, call.reshape(y, n, y.type.shape[1], oh, ow, c))
+
+
 @imports("MaxPool")
-def max_pool(call: Call, x: Value) -> Value:
-    """Largest element of each window; not where it is."""
-    call.get("storage_order", 0)  # of the result that we do not give
-    if x.type.rank == 5:
-        return _pool3d(call, x)
-    w = _Windows(call, x)
+def max_pool(call: Call, x: Value) -> Result:
+    """Largest element of each window, and where it is in x."""
+    down = call.get("storage_order", 0)
+    y = _pooled(call, x, partial(_largest, call))
+    return y if call.results == 1 else (y, _where_largest(call, x, columns_first=bool(down)))
+
+
+def _largest(call: Call, x: Value, w: _Windows) -> Value:
     if w.plain:
-        op = MaxPool2d(kernel=w.kernel, stride=w.stride, pad=w.pad, ceil_mode=w.ceil)
-        return from_image(call, call.add(op, image(call, x)), w.rank)
-    picture = _padded(call, image(call, x), w.pad, w.overhang(call), LOWEST)
-    op_all = Unfold(kernel=w.kernel, stride=w.stride, pad=(0, 0, 0, 0), dilation=w.dilation)
-    return from_image(call, call.add(ReduceMax(axes=(3,)), call.add(op_all, picture)), w.rank)
+        return call.add(MaxPool2d(kernel=w.kernel, stride=w.stride, pad=w.pad, ceil_mode=w.ceil), x)
+    return call.add(ReduceMax(axes=(3,)), call.add(w.unfold, _padded(call, x, w.pad, w.overhang(call), LOWEST)))
+
+
+def _where_largest(call: Call, x: Value, *, columns_first: bool) -> Value:
+    """The places of the largest elements in x as one row, or in x with its last axes swapped."""
+    axes, ceil = _axes(call, x)
+    n, c, *sizes = (fixed(dim, "size") for dim in x.type.shape)
+    if len(axes) > 2:
+        call.refuse("with its result 1 of three axes")
+    first, second = axes if len(axes) == 2 else (_Axis(1), axes[0])
+    w = _Windows((first, second), ceil)
+    windows = call.add(w.unfold, _padded(call, image(call, x), w.pad, w.overhang(call), LOWEST))
+    _, oh, ow, _, _ = (fixed(dim, "size") for dim in windows.type.shape)
+    h, width = (1, *sizes)[-2:]
+    steps = (1, h) if columns_first else (width, 1)
+    inside, around = np.indices(w.kernel), np.indices((oh, ow))
+    table = sum(inside[i] * w.dilation[i] * steps[i] for i in (0, 1)).reshape(-1)
+    start = sum((around[i] * w.stride[i] - w.pad[i]) * steps[i] for i in (0, 1)).reshape(1, oh, ow, 1)
+    images = np.arange(n * c).reshape(n, 1, 1, c) * h * width
+    spots = call.cast(call.reshape(places_of(call, windows, 3), n, oh, ow, c), DType.I64)
+    found = call.add(Gather(axis=0), call.constant(table, DType.I64), spots)
+    return from_image(call, call.add(ops.Add(), found, call.constant(start + images, DType.I64)), len(axes))
+
+
+@imports("MaxUnpool")
+def max_unpool(call: Call, x: Value, places: Value, shape: Value | None = None) -> Value:
+    """The elements where they were before a MaxPool, zeros elsewhere."""
+    axes, _ = _axes(call, x)
+    n, c, *sizes = (fixed(dim, "size") for dim in x.type.shape)
+    edges = [(s - 1) * a.stride + a.kernel - a.before - a.after for s, a in zip(sizes, axes, strict=True)]
+    whole = [n, c, *edges] if shape is None else call.ints(shape, "a shape")
+    if len(whole) != x.type.rank or any(edge < 1 for edge in whole) or prod(whole) > MOST_ELEMENTS:
+        call.refuse(f"to {whole!r:.60}")
+    zeros = call.add(Expand(shape=(prod(whole),)), call.like(0, x))
+    count = prod((n, c, *sizes))
+    y = call.add(Scatter(axis=0), zeros, call.reshape(places, count), call.reshape(x, count))
+    return call.reshape(y, *whole)
 
 
 def _padded(call: Call, x: Value, pad: Pad, beyond: Pair, value: float) -> Value:
@@ -89,44 +190,39 @@ def _padded(call: Call, x: Value, pad: Pad, beyond: Pair, value: float) -> Value
 @imports("AveragePool")
 def average_pool(call: Call, x: Value) -> Value:
     """Mean of each window; padding counts where it is asked for, what overhangs it never."""
-    if x.type.rank == 5:
-        return _pool3d(call, x)
     counted = bool(call.get("count_include_pad", 0))
-    w = _Windows(call, x)
+    return _pooled(call, x, partial(_mean, call, counted))
+
+
+def _mean(call: Call, counted: bool, x: Value, w: _Windows) -> Value:
     if w.plain:
         op = AvgPool2d(kernel=w.kernel, stride=w.stride, pad=w.pad, ceil_mode=w.ceil, count_include_pad=counted)
-        return from_image(call, call.add(op, image(call, x)), w.rank)
-    picture = image(call, x)
-    _, h, width, _ = picture.type.shape
+        return call.add(op, x)
+    _, h, width, _ = x.type.shape
     if not isinstance(h, int) or not isinstance(width, int):
         call.refuse(f"with dilations of an input {x.type}")
-    beyond = w.overhang(call)
-    op_all = Unfold(kernel=w.kernel, stride=w.stride, pad=(0, 0, 0, 0), dilation=w.dilation)
-    sums = call.add(ReduceSum(axes=(3,)), call.add(op_all, _padded(call, picture, w.pad, beyond, 0.0)))
+    sums = _sum(call, x, w)
     ones = _padded(call, call.constant([[[[1.0]] * width] * h], x.type.dtype), w.pad, (0, 0), float(counted))
-    counts = call.add(ReduceSum(axes=(3,)), call.add(op_all, _padded(call, ones, (0, 0, 0, 0), beyond, 0.0)))
-    return from_image(call, call.add(ops.Div(), sums, counts), w.rank)
+    counts = call.add(ReduceSum(axes=(3,)), call.add(w.unfold, _padded(call, ones, (0, 0, 0, 0), w.overhang(call), 0)))
+    return call.add(ops.Div(), sums, counts)
 
 
-def _pool3d(call: Call, x: Value) -> Value:
-    call.refuse(f"of an input {x.type}")
+def _sum(call: Call, x: Value, w: _Windows) -> Value:
+    """The sum of each window; padding is zero."""
+    return call.add(ReduceSum(axes=(3,)), call.add(w.unfold, _padded(call, x, w.pad, w.overhang(call), 0.0)))
 
 
 @imports("LpPool")
 def lp_pool(call: Call, x: Value) -> Value:
     """The p-norm of each window; padding is zero."""
     p = call.get("p", 2)
-    w = _Windows(call, x)
-    picture = call.add(ops.Abs(), image(call, x))
-    powers = call.add(ops.Mul(), picture, picture) if p == 2 else call.add(ops.Pow(), picture, call.like(p, x))
-    whole = _padded(call, powers if p != 1 else picture, w.pad, w.overhang(call), 0.0)
-    windows = call.add(Unfold(kernel=w.kernel, stride=w.stride, pad=(0, 0, 0, 0), dilation=w.dilation), whole)
-    total = call.add(ReduceSum(axes=(3,)), windows)
-    if p == 2:
-        total = call.add(ops.Sqrt(), total)
-    elif p != 1:
-        total = call.add(ops.Pow(), total, call.like(1 / p, x))
-    return from_image(call, total, w.rank)
+    sizes = call.add(ops.Abs(), x)
+    if p != 1:
+        sizes = call.add(ops.Mul(), sizes, sizes) if p == 2 else call.add(ops.Pow(), sizes, call.like(p, x))
+    total = _pooled(call, sizes, partial(_sum, call))
+    if p == 1:
+        return total
+    return call.add(ops.Sqrt(), total) if p == 2 else call.add(ops.Pow(), total, call.like(1 / p, x))
 
 
 def _global(call: Call, x: Value) -> tuple[int, ...]:

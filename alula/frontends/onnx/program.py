@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -24,6 +25,13 @@ from alula.ir.graph import Graph, Value
 from alula.ir.types import TensorType
 from alula.ir.verifier import verify
 
+DECIDED = {  # operators whose results have sizes that only a run decides
+    "Compress": "elements are chosen",
+    "NonMaxSuppression": "boxes are kept",
+    "NonZero": "elements are not 0",
+    "Unique": "elements differ",
+}
+
 FAMILIES = (
     "conv",
     "create",
@@ -35,6 +43,7 @@ FAMILIES = (
     "quantize",
     "reduce",
     "resize",
+    "sample",
     "shape",
     "sizes",
 )
@@ -117,9 +126,15 @@ class Reader:
         return [self._lookup(scope, name, "output") for name in wanted]
 
     def _define(self, scope: Scope, name: str, value: Any) -> None:
+        self._check_texts(name)
         if name in scope.maps[0]:
             raise ImportFailed(f"onnx value {name}: expected one definition, got two")
         scope[name] = value
+
+    def _check_texts(self, *texts: object) -> None:
+        """Names that are not UTF-8 come as bytes."""
+        if damaged := [text for text in texts if not isinstance(text, str)]:
+            raise ImportFailed(f"onnx {self.source.name}: expected names in UTF-8, got {damaged[0]!r:.60}")
 
     def _lookup(self, scope: Scope, name: str, where: str) -> Any:
         if not name:
@@ -129,6 +144,7 @@ class Reader:
         return scope[name]
 
     def _node(self, node: NodeProto, scope: Scope, depth: int) -> None:
+        self._check_texts(node.op_type, node.domain, node.name, *node.input, *(item.name for item in node.attribute))
         self.count += 1
         if self.count > MOST_NODES:
             raise ImportFailed(f"onnx {self.source.name}: expected at most {MOST_NODES} nodes, got more")
@@ -172,7 +188,8 @@ class Reader:
         if function is not None:
             return self._function(node, operands, depth)
         if not default or node.op_type not in IMPORTS | FOLDS:
-            raise Refused("")
+            raise Refused(_why_unknown(node.op_type) if default else "")
+        self._check_kinds(node)
         call = Call(self.graph, self._attributes(node), self._version(node.op_type), wanted, views=self.views)
         result = self._folded(call, node.op_type, operands)
         if result is None:
@@ -210,7 +227,7 @@ class Reader:
 
     def _converted(self, call: Call, name: str, operands: list[Operand]) -> Any:
         if name not in IMPORTS:
-            raise Refused("of operands that are not constant")
+            raise Refused(_why_unknown(name) or "of operands that are not constant")
         importer = IMPORTS[name]
         _check_arguments(importer, call, operands)
         takes = takes_sizes(importer)
@@ -218,6 +235,15 @@ class Reader:
             if isinstance(operand, Sizes) and place not in takes:
                 raise Refused("with a number computed from the batch")
         return importer(call, *operands)
+
+    def _check_kinds(self, node: NodeProto) -> None:
+        """Attributes are numbers, texts or lists of those as the operator's definition says."""
+        kinds = attribute_kinds(node.op_type, self.source.opset)
+        for item in node.attribute:
+            if (kind := kinds.get(item.name, item.type)) != item.type:
+                wanted, got = (AttributeProto.AttributeType.Name(k) for k in (kind, item.type))
+                where = f"onnx {node.op_type} {node.name or next(iter(node.output), '')}"
+                raise ImportFailed(f"{where}: expected attribute {item.name} of type {wanted}, got {got}")
 
     def _attributes(self, node: NodeProto) -> dict[str, Any]:
         return {item.name: self._attribute(item) for item in node.attribute}
@@ -291,6 +317,22 @@ class Reader:
             return f"{what} (at {', '.join(name or 'a node without a name' for name in names[:NAMED])}{more})"
 
         return "; ".join(entry(what, names) for what, names in self.refusals.items())
+
+
+@cache
+def attribute_kinds(name: str, opset: int) -> Mapping[str, int]:
+    """The types that an operator's attributes have, as ONNX numbers them."""
+    try:
+        attributes = get_schema(name, opset, "").attributes
+    except SchemaError:
+        return {}
+    kinds: dict[str, Any] = {key: attribute.type for key, attribute in attributes.items()}
+    return {key: int(kind.value) for key, kind in kinds.items()}
+
+
+def _why_unknown(name: str) -> str:
+    """Why an operator has no importer, where there is more to say."""
+    return f"whose result is as long as {DECIDED[name]}: only a run decides" if name in DECIDED else ""
 
 
 def _check_arguments(function: Any, call: Call, operands: Sequence[Any]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alula.core.dtype import DType
+from alula.frontends.moves import cut
 from alula.frontends.onnx.call import Call, axis_of, imports
 from alula.ir.graph import Value
 from alula.ops import elementwise as ops
 from alula.ops.reduce import ReduceMax, ReduceMean, ReduceMin, ReduceSum
+from alula.ops.shape import Expand
 
 Reduction = type[ReduceMax] | type[ReduceMean] | type[ReduceMin] | type[ReduceSum]
 
@@ -38,8 +40,10 @@ def _plain(name: str, op: Reduction, moved: int) -> None:
         found = _axes(call, x, axes, moved)
         if found is None:
             return x
-        if x.type.dtype is DType.BOOL:
-            call.refuse("of booleans")
+        if x.type.dtype is DType.BOOL:  # as 0 and 1
+            if name not in ("ReduceMax", "ReduceMin"):
+                call.refuse("of booleans")
+            return call.cast(reduced(call, op, call.cast(x, DType.F32), *found), DType.BOOL)
         return reduced(call, op, x, *found)
 
 
@@ -100,13 +104,15 @@ def product_over(call: Call, x: Value, axes: Value | None = None) -> Value:
     found = _axes(call, x, axes, 18)
     if found is None:
         return x
-    from alula.frontends.onnx.shape import cut
-
     chosen, keep = found
     for axis in sorted({axis_of(call, axis, x.type.rank) for axis in chosen}):
         size = x.type.shape[axis]
-        if not isinstance(size, int) or not 1 <= size <= MOST_FACTORS:
+        if not isinstance(size, int) or size > MOST_FACTORS:
             call.refuse(f"of {size} elements")
+        if size == 0:  # of none it is 1
+            shape = (*x.type.shape[:axis], 1, *x.type.shape[axis + 1 :])
+            x = call.add(Expand(shape=shape), call.like(1, x))
+            continue
         parts = [cut(call, x, axis, place, place + 1) for place in range(size)]
         x = parts[0]
         for part in parts[1:]:

@@ -1,56 +1,18 @@
-"""Importers of resizing: nearest by places, linear and cubic by a matrix for each axis."""
+"""Importers of resizing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from math import ceil, floor
-from typing import Any
+from collections.abc import Mapping
+from math import floor, inf, isfinite
 
 import numpy as np
 
-from alula.core.dtype import Array
 from alula.frontends.onnx.call import Call, axis_of, imports
-from alula.frontends.onnx.indexing import taken
+from alula.frontends.resizing import ROUNDINGS, Axis, cubic, interpolated, linear, placed, table
 from alula.ir.graph import Value
-from alula.ops.matmul import Linear
+from alula.ops.logic import Where
 
 LARGEST_SIZE = 1 << 14
-
-Coefficients = Callable[[float, float], Array]
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """One axis: how many elements there are and shall be, their ratio, and the part that is looked at."""
-
-    size: int
-    wanted: int
-    scale: float
-    start: float = 0.0
-    end: float = 1.0
-
-    def source(self, mode: str, place: int) -> float | None:
-        """Where in the source an element lies; None outside of it."""
-        last, scale = self.size - 1, self.scale
-        match mode:
-            case "half_pixel":
-                return (place + 0.5) / scale - 0.5
-            case "half_pixel_symmetric":
-                adjustment = self.wanted / (scale * self.size)
-                return self.size / 2 * (1 - adjustment) + (place + 0.5) / scale - 0.5
-            case "pytorch_half_pixel":
-                return (place + 0.5) / scale - 0.5 if self.wanted > 1 else 0.0
-            case "align_corners":
-                return place * last / (self.wanted - 1) if self.wanted > 1 else 0.0
-            case "asymmetric":
-                return place / scale
-        if self.wanted > 1:  # tf_crop_and_resize
-            at = self.start * last + place * (self.end - self.start) * last / (self.wanted - 1)
-        else:
-            at = 0.5 * (self.start + self.end) * last
-        return at if 0 <= at <= last else None
-
 
 MODES = (
     "half_pixel",
@@ -60,12 +22,6 @@ MODES = (
     "asymmetric",
     "tf_crop_and_resize",
 )
-ROUNDINGS: dict[str, Callable[[float], int]] = {
-    "round_prefer_floor": lambda x: ceil(x - 0.5),
-    "round_prefer_ceil": lambda x: floor(x + 0.5),
-    "floor": floor,
-    "ceil": ceil,
-}
 
 
 @imports("Resize")
@@ -89,17 +45,10 @@ def resize(call: Call, x: Value, *operands: Value | None) -> Value:
         call.refuse(f"with mode {mode!r:.40}")
     outside = call.get("extrapolation_value", 0.0)
     smooth, exclude = bool(call.get("antialias", 0)), bool(call.get("exclude_outside", 0))
-    coefficients = _linear(smooth) if mode == "linear" else _cubic(call.get("cubic_coeff_a", -0.75), smooth)
-    for axis, plan in plans.items():
-        if plan.size == plan.wanted and plan.scale == 1 and (plan.start, plan.end) == (0.0, 1.0):
-            continue
-        matrix, beyond = _matrix(plan, where, coefficients, exclude=exclude)
-        if beyond and outside != 0:
-            call.refuse(f"with extrapolation_value {outside}")
-        order = [n for n in range(rank) if n != axis] + [axis]
-        y = call.add(Linear(), call.transpose(x, *order), call.constant(matrix, x.type.dtype))
-        x = call.transpose(y, *(order.index(n) for n in range(rank)))
-    return x
+    coefficients = linear(smooth) if mode == "linear" else cubic(call.get("cubic_coeff_a", -0.75), smooth)
+    moved = {axis: plan for axis, plan in plans.items() if not plan.is_whole}
+    tables = {axis: table(plan, where, coefficients, exclude=exclude) for axis, plan in moved.items()}
+    return _framed(call, interpolated(call, x, tables), plans, where, outside)
 
 
 @imports("Upsample")
@@ -111,14 +60,10 @@ def upsample(call: Call, x: Value, scales: Value | None = None) -> Value:
         call.refuse(f"with mode {mode!r:.40}")
     plans = _plans(call, x, list(range(x.type.rank)), call.graph.constant(np.asarray(given, np.float32)), None, None)
     if mode == "nearest":
-        return _placed(call, x, plans, "asymmetric", "floor")
-    for axis, plan in plans.items():
-        if plan.scale != 1:
-            matrix, _ = _matrix(plan, "asymmetric", _linear(smooth=False), exclude=False)
-            order = [n for n in range(x.type.rank) if n != axis] + [axis]
-            y = call.add(Linear(), call.transpose(x, *order), call.constant(matrix, x.type.dtype))
-            x = call.transpose(y, *(order.index(n) for n in range(x.type.rank)))
-    return x
+        return placed(call, x, plans, "asymmetric", "floor")
+    coefficients, grown = linear(smooth=False), {axis: plan for axis, plan in plans.items() if plan.scale != 1}
+    tables = {axis: table(plan, "asymmetric", coefficients, exclude=False) for axis, plan in grown.items()}
+    return interpolated(call, x, tables)
 
 
 def _ranges(call: Call, roi: Value | None, count: int) -> list[tuple[float, float]]:
@@ -136,7 +81,7 @@ def _plans(
     sizes: Value | None,
     ranges: list[tuple[float, float]] | None,
     where: str = "",
-) -> dict[int, _Axis]:
+) -> dict[int, Axis]:
     """What becomes of each axis."""
     ranges = ranges or [(0.0, 1.0)] * len(axes)
     given = [] if scales is None or scales.type.elements == 0 else call.array(scales, "scales").tolist()
@@ -159,83 +104,34 @@ def _plans(
                 call.refuse("along the batch")
             continue
         scale = float(given[n]) if given else wanted[n] / max(size, 1)
+        if not 0 < scale < inf or not all(map(isfinite, (start, end))):
+            call.refuse(f"of {size} elements by {scale} from {start} to {end}")
         length = (
             wanted[n] if wanted else floor(size * scale * (end - start) if ranges[n] != (0.0, 1.0) else size * scale)
         )
         if where == "align_corners" and given and not float(size * scale).is_integer() and scale != 1:
             call.refuse(f"with align_corners of {size} elements by {scale:.6g}")  # ONNX and its runtime disagree
-        if size < 1 or not 1 <= length <= LARGEST_SIZE or size > LARGEST_SIZE or scale <= 0:
+        if size < 1 or not 1 <= length <= LARGEST_SIZE or size > LARGEST_SIZE:
             call.refuse(f"of {size} to {length} elements")
-        plans[axis] = _Axis(size, length, scale, start, end)
+        plans[axis] = Axis(size, length, scale, start, end)
     return plans
 
 
-def _nearest(call: Call, x: Value, plans: dict[int, _Axis], where: str) -> Value:
+def _nearest(call: Call, x: Value, plans: dict[int, Axis], where: str) -> Value:
     rounding = call.get("nearest_mode", "round_prefer_floor" if call.opset >= 11 else "floor")
-    for name in ("extrapolation_value", "antialias", "exclude_outside", "cubic_coeff_a"):
+    for name in ("antialias", "exclude_outside", "cubic_coeff_a"):
         call.get(name)  # of other modes
+    outside = call.get("extrapolation_value", 0.0)
     if rounding not in ROUNDINGS:
         call.refuse(f"with nearest_mode {rounding!r:.40}")
-    return _placed(call, x, plans, where, rounding)
+    return _framed(call, placed(call, x, plans, where, rounding), plans, where, outside)
 
 
-def _placed(call: Call, x: Value, plans: dict[int, _Axis], where: str, rounding: str) -> Value:
+def _framed(call: Call, y: Value, plans: Mapping[int, Axis], where: str, outside: float) -> Value:
+    """y with one number where the region that is looked at lies outside of the source."""
     for axis, plan in plans.items():
-        found = [plan.source(where, place) for place in range(plan.wanted)]
-        if any(at is None for at in found):
-            call.refuse("of a region beyond its input")
-        places = [min(max(ROUNDINGS[rounding](at), 0), plan.size - 1) for at in found if at is not None]
-        if places != list(range(plan.size)):
-            x = taken(call, x, np.array(places, np.int64), axis)
-    return x
-
-
-def _linear(smooth: bool) -> Coefficients:
-    def plain(ratio: float, scale: float) -> Array:
-        return np.array([1 - ratio, ratio])
-
-    def wide(ratio: float, scale: float) -> Array:
-        scale = min(scale, 1.0)
-        first = floor(-1 / scale) + 1
-        weights = np.clip(1 - np.abs((np.arange(first, 2 - first) - ratio) * scale), 0, 1)
-        return np.asarray(weights / weights.sum())
-
-    return wide if smooth else plain
-
-
-def _cubic(a: float, smooth: bool) -> Coefficients:
-    def weight(x: Any) -> Any:
-        x = np.abs(x)
-        near = (a + 2) * x**3 - (a + 3) * x**2 + 1
-        far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
-        return np.where(x <= 1, near, np.where(x < 2, far, 0))
-
-    def plain(ratio: float, scale: float) -> Array:
-        return np.asarray(weight(np.arange(-1, 3) - ratio))
-
-    def wide(ratio: float, scale: float) -> Array:
-        scale = min(scale, 1.0)
-        first = floor(-2 / scale) + 1
-        weights = weight(scale * (np.arange(first, 2 - first) - ratio))
-        return np.asarray(weights / weights.sum())
-
-    return wide if smooth else plain
-
-
-def _matrix(plan: _Axis, where: str, coefficients: Coefficients, *, exclude: bool) -> tuple[Array, bool]:
-    """How much each element of the source counts for each of the result, and whether some lie outside of it."""
-    matrix, beyond = np.zeros((plan.wanted, plan.size)), False
-    for place in range(plan.wanted):
-        at = plan.source(where, place)
-        if at is None:
-            beyond = True
-            continue
-        ratio = 1.0 if float(at).is_integer() else at - floor(at)
-        weights = coefficients(ratio, plan.scale)
-        first = (ceil(at) if ratio == 1 else floor(at) + 1) - len(weights) // 2
-        spots = first + np.arange(len(weights))
-        if exclude:
-            weights = np.where((spots >= 0) & (spots < plan.size), weights, 0)
-            weights = weights / weights.sum()
-        np.add.at(matrix[place], np.clip(spots, 0, plan.size - 1), weights)
-    return matrix, beyond
+        beyond = np.array([plan.source(where, place) is None for place in range(plan.wanted)])
+        if beyond.any():
+            frame = call.graph.constant(beyond.reshape([-1 if n == axis else 1 for n in range(y.type.rank)]))
+            y = call.add(Where(), frame, call.like(outside, y), y)
+    return y

@@ -8,13 +8,14 @@ import numpy as np
 
 from alula.core.dims import LARGEST_SIZE, Dim, Expr, product, quotient
 from alula.core.dtype import DType
+from alula.frontends.moves import cut, taken
 from alula.frontends.onnx.call import Call, Operand, Result, axis_of, imports
 from alula.frontends.onnx.sizes import piece_sizes
 from alula.frontends.onnx.source import DTYPES
 from alula.ir.graph import Value
 from alula.ops import shape as ops
 from alula.ops.checks import broadcast as broadcast_shape
-from alula.ops.shape import Concat, Expand, Slice
+from alula.ops.shape import Concat, Expand
 
 LONGEST_CHAIN = 256  # slices that one operator may become
 
@@ -31,8 +32,9 @@ def dropout(call: Call, x: Value, ratio: Value | None = None, training: Value | 
     call.get("ratio", None)
     call.get("seed", None)
     call.get("is_test", None)
-    if training is not None and bool(call.number(training, "a training mode")):
-        call.refuse("in training")
+    trained = training is not None and bool(call.number(training, "a training mode"))
+    if trained and (ratio is None or call.number(ratio, "a ratio") != 0):
+        call.refuse("in training: what it drops is random")
     if call.results == 1:
         return x
     mask = call.constant(True, DType.BOOL)
@@ -123,15 +125,6 @@ def tile(call: Call, x: Value, repeats: Operand) -> Value:
     return call.reshape(broadcast(call, call.reshape(x, *apart), *tiled), *whole)
 
 
-def cut(call: Call, x: Value, axis: int, start: Dim, stop: Dim, step: int = 1) -> Value:
-    """x[start:stop:step] along `axis`, from ends within it."""
-    if start == 0 and stop == x.type.shape[axis] and step == 1:
-        return x
-    if isinstance(start, int) and isinstance(stop, int):
-        stop = max(start, stop)
-    return call.add(Slice(axis=axis, start=start, stop=stop, step=step), x)
-
-
 def join(call: Call, parts: Sequence[Value], axis: int) -> Value:
     """The parts one after the other along `axis`."""
     return parts[0] if len(parts) == 1 else call.add(Concat(axis=axis), *parts)
@@ -148,7 +141,7 @@ def slice_(
 ) -> Value:
     """Parts of axes; negative ends count from the back, ends outside are clamped."""
     if call.opset < 10:
-        first, last = list(call.get("starts")), list(call.get("ends"))
+        first, last = list(call.get("starts", ())), list(call.get("ends", ()))
         places, strides = list(call.get("axes", None) or range(len(first))), [1] * len(first)
     else:
         first, last = list(call.dims(starts, "starts")), list(call.dims(ends, "ends"))
@@ -178,8 +171,6 @@ def _sliced(call: Call, x: Value, axis: int, start: Dim, end: Dim, step: int) ->
 
 def reverse(call: Call, x: Value, axis: int) -> Value:
     """x with the elements of an axis in the opposite order."""
-    from alula.frontends.onnx.indexing import taken
-
     size = x.type.shape[axis]
     if not isinstance(size, int):
         call.refuse("backwards along the batch")
@@ -248,8 +239,6 @@ def pad(
 
 def _continued(call: Call, x: Value, axis: int, before: int, after: int, mode: str) -> Value:
     """x with its edge, its mirror image or itself at both ends of an axis."""
-    from alula.frontends.onnx.indexing import taken
-
     size = x.type.shape[axis]
     if not isinstance(size, int) or size < 1 or before + size + after > 1 << 20:
         call.refuse(f"with mode {mode} along {size} elements")

@@ -146,7 +146,7 @@ def slice_(
 ) -> Array:
     """Parts of axes."""
     if call.opset < 10:
-        first, last = list(call.get("starts")), list(call.get("ends"))
+        first, last = list(call.get("starts", ())), list(call.get("ends", ()))
         places = list(call.get("axes", None) or range(len(first)))
         strides = [1] * len(first)
     else:

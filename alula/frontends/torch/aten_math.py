@@ -9,6 +9,7 @@ from alula.frontends.torch.call import Call, Number, Operand, imports
 from alula.ir.graph import Value
 from alula.ir.op import Op
 from alula.ops import elementwise as ops
+from alula.ops import trigonometry
 
 UNARY: dict[str, Op] = {
     "abs": ops.Abs(),
@@ -26,6 +27,17 @@ UNARY: dict[str, Op] = {
     "hardsigmoid": ops.HardSigmoid(),
     "hardswish": ops.HardSwish(),
     "relu6": ops.Clip(low=0.0, high=6.0),
+    "sin": trigonometry.Sin(),
+    "cos": trigonometry.Cos(),
+    "tan": trigonometry.Tan(),
+    "asin": trigonometry.Asin(),
+    "acos": trigonometry.Acos(),
+    "atan": trigonometry.Atan(),
+    "sinh": trigonometry.Sinh(),
+    "cosh": trigonometry.Cosh(),
+    "asinh": trigonometry.Asinh(),
+    "acosh": trigonometry.Acosh(),
+    "atanh": trigonometry.Atanh(),
 }
 
 BINARY: dict[str, Op] = {

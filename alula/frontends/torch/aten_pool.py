@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from alula.frontends.call import channels_first
+from alula.frontends.moves import cut
 from alula.frontends.torch.aten_conv import Sizes, both_sides
 from alula.frontends.torch.aten_reduce import Reduction
-from alula.frontends.torch.aten_shape import cut, join
+from alula.frontends.torch.aten_shape import join
 from alula.frontends.torch.call import Call, Result, image, imports, pair
 from alula.ir.graph import Value
 from alula.ops.pool import AvgPool2d, MaxPool2d

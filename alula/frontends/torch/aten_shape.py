@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from alula.core.dims import Dim
+from alula.frontends.moves import cut
 from alula.frontends.torch.call import Call, Number, axis_of, imports
 from alula.ir.graph import Value
-from alula.ops.shape import Concat, Expand, Pad, Slice
+from alula.ops.shape import Concat, Expand, Pad
 
 
 @imports(
@@ -79,16 +80,6 @@ def _clamped(index: Dim, size: Dim) -> Dim:
     if not isinstance(size, int):
         return size if index >= 1 << 62 else index if index >= 0 else size + index
     return min(max(index + size if index < 0 else index, 0), size)
-
-
-def cut(call: Call, x: Value, axis: int, start: Dim, stop: Dim, step: int = 1) -> Value:
-    """x[start:stop:step] along `axis`, from ends within it."""
-    size = x.type.shape[axis]
-    if start == 0 and stop == size and step == 1:
-        return x
-    if isinstance(start, int) and isinstance(stop, int):
-        stop = max(start, stop)
-    return call.add(Slice(axis=axis, start=start, stop=stop, step=step), x)
 
 
 @imports("aten.select.int")

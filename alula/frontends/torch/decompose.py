@@ -13,11 +13,13 @@ from alula.frontends.torch import (  # noqa: F401  importing a family registers 
     aten_attention,
     aten_conv,
     aten_create,
+    aten_indexing,
     aten_math,
     aten_matmul,
     aten_norm,
     aten_pool,
     aten_reduce,
+    aten_resize,
     aten_shape,
 )
 from alula.frontends.torch.call import IMPORTS

@@ -36,6 +36,7 @@ from alula.ops.elementwise import (
     Sub,
     Tanh,
 )
+from alula.ops.logic import And, Not, Or, ShiftLeft, ShiftRight, Xor
 from alula.ops.norm import BatchNorm
 from alula.ops.quantize import Dequantize, Quantize
 from alula.ops.shape import Expand, Slice, Transpose
@@ -177,6 +178,19 @@ def test_cast_from_float_truncates(dtype, target, compiled):
     x = np.linspace(0 if dtype is DType.U8 else -127.9, 127.9, 5 * 41).astype(np.float32).reshape(5, 41)
     x[:, 20] = 0
     assert_equal(run(compiled(graph, target), [x]))
+
+
+@pytest.mark.parametrize("dtype", [DType.U8, DType.I8, DType.I32, DType.I64, DType.U64], ids=str)
+def test_integers(dtype, target, compiled):
+    ops = (Div(), Pow(), And(), Or(), Xor(), ShiftLeft(), ShiftRight())
+    graphs = [graph_of(op, TensorType(dtype, (N, 41)), TensorType(dtype, (N, 41))) for op in ops]
+    graphs.append(graph_of(Not(), TensorType(dtype, (N, 41))))
+    random, bits = np.random.default_rng(0), 8 * dtype.bytes
+    low = 0 if dtype in (DType.U8, DType.U64) else -3
+    a = random.integers(low, 100, (5, 41)).astype(dtype.numpy)
+    b = random.integers(low, bits + 2, (5, 41)).astype(dtype.numpy)
+    a[0, :2], b[0, :2] = (np.iinfo(dtype.numpy).min, np.iinfo(dtype.numpy).max), -1 if low else 0
+    assert_equal(run(compiled(joined(*graphs), target), [*[a, b] * len(ops), a]))
 
 
 def test_cast_of_numbers_that_do_not_fit_is_the_same_everywhere(target, compiled):

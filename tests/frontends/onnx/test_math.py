@@ -9,6 +9,9 @@ X, Y = normal(2, 3, 5), normal(3, 1, seed=1)
 POSITIVE = np.abs(X) + 0.1
 SPECIAL = np.array([[np.nan, np.inf, -np.inf, 0, -0.0, 2.5, -2.5, 0.5, 1.5]], np.float32)
 LONG = np.arange(-6, 6, dtype=np.int64)
+DIVISORS = np.array([5, -3, 2, -7, 1, 3, -2, 4, 3, -3, 2, 5], np.int64)
+BITWISE, WAYS = ["BitwiseAnd", "BitwiseOr", "BitwiseXor"], ["LEFT", "RIGHT"]
+BYTES = np.arange(3, 250, 19).astype(np.uint8)
 BITS = np.array([[True, False], [False, True]])
 
 UNARY = ["Abs", "Erf", "Exp", "Neg", "Tanh", "Sigmoid", "Relu", "HardSwish", "Floor", "Ceil", "Round", "Sign"]
@@ -24,6 +27,15 @@ CASES = {
     **{f"{name} of i64": Case(name, [LONG]) for name in ("Abs", "Neg", "Sign")},
     **{f"{name} of i64": Case(name, [LONG, LONG[::-1].copy()], constants=2) for name in ("Add", "Mul", "Less", "Max")},
     **{f"{name} of special numbers": Case(name, [SPECIAL]) for name in ("IsNaN", "IsInf", "Floor", "Round", "Ceil")},
+    **{name: Case(name, [np.tanh(X)]) for name in ("Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Atanh")},
+    **{name: Case(name, [X]) for name in ("Sinh", "Cosh", "Asinh")},
+    "Acosh": Case("Acosh", [POSITIVE + 1]),
+    **{f"{name} of i64": Case(name, [LONG, DIVISORS], constants=2) for name in ("Div", "Mod")},
+    "Mod of i64 of its sign": Case("Mod", [LONG, DIVISORS], {"fmod": 1}, constants=2),
+    **{f"{name} of bits": Case(name, [LONG, DIVISORS], opset=18, constants=2) for name in BITWISE},
+    "BitwiseNot": Case("BitwiseNot", [LONG], opset=18),
+    **{f"{way} shift": Case("BitShift", [BYTES, BYTES % 8], {"direction": way}, constants=2) for way in WAYS},
+    "power of integers": Case("Pow", [LONG, np.abs(DIVISORS)], constants=2),
     "infinite below": Case("IsInf", [SPECIAL], {"detect_positive": 0}),
     "elu": Case("Elu", [X], {"alpha": 0.5}),
     "celu": Case("Celu", [X], {"alpha": 2.0}),

@@ -8,6 +8,7 @@ from tests.frontends.onnx.models import Case, case_agrees, ints, normal, op_name
 X = normal(2, 3, 5)
 A, B = normal(2, 4, 3), normal(2, 3, 5, seed=1)
 PLACES = ints(2, 0, -1)
+PLACED = np.array([[[0, 1], [-1, 0]], [[1, 1], [0, -2]]])
 U8 = np.random.default_rng(0).integers(0, 256, (4, 6), np.uint8)
 ONE = np.array(0.25, np.float32)
 REDUCTIONS = ["Sum", "Mean", "Max", "Min", "L1", "L2", "SumSquare", "LogSumExp", "Prod"]
@@ -47,6 +48,25 @@ INDEXING = {
     "gather elements": Case("GatherElements", [X, np.array([[[0, -1], [1, 0]]])], {"axis": 2}, constants=2),
     "gather nd": Case("GatherND", [X, np.array([[0, 1], [1, -1]])], constants=2),
     "gather nd in batches": Case("GatherND", [X, np.array([[1], [-1]])], {"batch_dims": 1}, constants=2),
+    **{
+        f"scatter elements, {reduction}": Case(
+            "ScatterElements", [X, PLACED, normal(2, 2, 2)], {"axis": 1, "reduction": reduction}, 18, constants=3
+        )
+        for reduction in ("none", "add", "mul", "max", "min")
+    },
+    "scatter elements, all": Case("ScatterElements", [X, PLACED, normal(2, 2, 2)], opset=11, constants=3),
+    "scatter elements, opset 9": Case("Scatter", [X, PLACED, normal(2, 2, 2)], {"axis": 2}, opset=9, constants=3),
+    **{
+        f"scatter nd, {reduction}": Case(
+            "ScatterND", [X, np.array([[0, 1], [1, -1], [0, 1]]), normal(3, 5)], {"reduction": reduction}, 18, 3
+        )
+        for reduction in ("add", "mul", "max", "min")
+    },
+    "scatter nd": Case("ScatterND", [X, np.array([[[0], [1]]]), normal(1, 2, 3, 5)], constants=3),
+    "top": Case("TopK", [X, ints(2)], {"axis": 1}, results=2),
+    "bottom": Case("TopK", [np.round(X), ints(4)], {"largest": 0}, results=2),
+    "top, opset 7": Case("TopK", [X], {"k": 3}, opset=7, results=2),
+    "top of integers": Case("TopK", [np.arange(-4, 6), ints(3)], results=2),
     "argmax": Case("ArgMax", [X], {"axis": 1}),
     "argmax, last": Case("ArgMax", [np.round(X)], {"axis": -1, "select_last_index": 1, "keepdims": 0}),
     "argmin": Case("ArgMin", [np.round(X)], {"axis": 2}),

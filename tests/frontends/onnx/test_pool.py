@@ -1,10 +1,14 @@
 """Pooling as ONNX Runtime has it."""
 
+import numpy as np
 import pytest
 
 from tests.frontends.onnx.models import Case, case_agrees, normal, op_names
 
 X = normal(2, 4, 9, 7)
+VOLUME, DEEP = normal(2, 3, 5, 7, 6), {"pads": [1, 0, 1, 0, 1, 1]}
+POOLED, SPOTS = normal(1, 2, 2, 2), np.array([[[[0, 3], [9, 10]], [[16, 19], [25, 30]]]])
+SHAPE = np.array([1, 2, 5, 5])
 ALL = {"kernel_shape": [3, 2], "strides": [2, 3], "pads": [1, 0, 1, 1]}
 
 CASES = {
@@ -24,6 +28,21 @@ CASES = {
     "average, dilations": Case("AveragePool", [X], {"kernel_shape": [2, 2], "dilations": [3, 2]}, opset=19),
     "average, same": Case("AveragePool", [X], {"kernel_shape": [2, 3], "auto_pad": "SAME_LOWER", "strides": [2, 2]}),
     "average, one axis": Case("AveragePool", [normal(2, 4, 9)], {"kernel_shape": [3], "strides": [2]}),
+    **{
+        f"{name}, three axes": Case(name, [VOLUME], {"kernel_shape": [2, 3, 2], "strides": [1, 2, 2], **DEEP})
+        for name in ("MaxPool", "AveragePool")
+    },
+    "average, three axes, padding counts": Case(
+        "AveragePool", [VOLUME], {"kernel_shape": [2, 3, 2], "count_include_pad": 1, **DEEP}
+    ),
+    "max, three axes, dilations": Case("MaxPool", [VOLUME], {"kernel_shape": [2, 2, 2], "dilations": [2, 1, 3]}),
+    "max, places": Case("MaxPool", [X], ALL, results=2),
+    "max, places by columns": Case("MaxPool", [X], {**ALL, "storage_order": 1, "dilations": [2, 1]}, results=2),
+    "max, places of one axis": Case("MaxPool", [normal(2, 4, 9)], {"kernel_shape": [3], "strides": [2]}, results=2),
+    "max taken back": Case("MaxUnpool", [POOLED, SPOTS], {"kernel_shape": [2, 2], "strides": [2, 2]}, constants=2),
+    "max taken back to a shape": Case(
+        "MaxUnpool", [POOLED, SPOTS, SHAPE], {"kernel_shape": [2, 2], "strides": [2, 2]}, constants=2
+    ),
     "lp": Case("LpPool", [X], {"kernel_shape": [2, 3], "pads": [1, 1, 0, 1]}),
     "lp, 1": Case("LpPool", [X], {"kernel_shape": [2, 2], "p": 1}),
     "lp, 3": Case("LpPool", [X], {"kernel_shape": [2, 2], "p": 3}),

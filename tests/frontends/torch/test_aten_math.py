@@ -26,6 +26,10 @@ ANY_SIGN = {
     "gelu": F.gelu,
     "leaky_relu": lambda x: F.leaky_relu(x, 0.2),
 }
+TRIGONOMETRY = {
+    name: getattr(torch, name)
+    for name in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh")
+}
 POSITIVE = {"log": torch.log, "sqrt": torch.sqrt, "rsqrt": torch.rsqrt, "reciprocal": torch.reciprocal}
 
 FORMS = {
