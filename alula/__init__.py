@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from alula.quant.calibration import Calibration
     from alula.quant.scheme import Scheme
     from alula.runtime.session import Session, load
+    from alula.specialise import OnnxSession
 
 __version__ = "0.1.0"
 
@@ -26,6 +27,7 @@ __all__ = [
     "BuildConfig",
     "Calibration",
     "Model",
+    "OnnxSession",
     "Scheme",
     "Session",
     "build",
@@ -47,6 +49,7 @@ _HOMES = {
     "from_torch": "alula.frontends.torch",
     "Session": "alula.runtime.session",
     "load": "alula.runtime.session",
+    "OnnxSession": "alula.specialise",
 }
 
 

@@ -1,8 +1,8 @@
 """`python -m bench.conformance`: ONNX's own node tests through the compiled path, and docs/conformance.md.
 
-Each test runs in a process of its own with a limit of time and memory.  Inputs are inputs of the compiled program;
-those that have to be known before code can be made (shapes, axes, weights) are given to `from_onnx` as constants, and
-the table counts such tests by themselves.
+Each test runs in a process of its own with a limit of time and memory, through `alula.OnnxSession`: every input is
+brought by the run.  Those that decide sizes (shapes, axes, regions) are read before the program is built, and the table
+counts such tests by themselves.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 
 SECONDS, GIBIBYTES = 60, 6
 NEWEST_OPSET = 23
-PASSED, BOUND, WRONG, UNSUPPORTED, CRASHED = "passed", "passed, inputs bound", "wrong answer", "unsupported", "crashed"
+PASSED, READ, WRONG, UNSUPPORTED, CRASHED = "passed", "passed, values read", "wrong answer", "unsupported", "crashed"
 PLAIN = {"float", "double", "float16", "bfloat16", "bool", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
 
 
@@ -68,31 +68,22 @@ def operator_of(case: Any) -> str:
 
 def run_case(case: Any) -> tuple[str, str]:
     """Verdict and detail."""
-    import onnx
-
+    import alula
     from alula.core.errors import AlulaError
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(case.model.SerializeToString())
-        names = [value.name for value in case.model.graph.input]
-        bound: tuple[str, ...] = ()
-        failures = []
-        for inputs, outputs in case.data_sets:
-            arrays = dict(zip(names, map(plain, inputs), strict=True))
-            for bound in bindings(case.model, arrays):
-                try:
-                    found = compiled(path, arrays, bound)
-                    break
-                except AlulaError as error:
-                    failures.append(str(error))
-            else:
-                return UNSUPPORTED, failures[0]
-            for got, wanted in zip(found, map(plain, outputs), strict=True):
-                if text := difference(got, wanted, case.rtol, case.atol):
-                    return WRONG, text
-        del onnx
-        return (BOUND if bound else PASSED), ",".join(bound)
+        try:
+            with alula.OnnxSession(path, threads=1) as session:
+                for inputs, outputs in case.data_sets:
+                    found = session.run(*map(plain, inputs))
+                    for got, wanted in zip(found, map(plain, outputs), strict=True):
+                        if text := difference(got, wanted, case.rtol, case.atol):
+                            return WRONG, text
+                return (READ if session.deciding else PASSED), ",".join(sorted(session.deciding))
+        except AlulaError as error:
+            return UNSUPPORTED, str(error)
 
 
 def plain(array: Any) -> np.ndarray:
@@ -101,27 +92,6 @@ def plain(array: Any) -> np.ndarray:
 
     array = np.asarray(array)
     return array.view(np.uint16).view(BFLOAT16_STORAGE) if array.dtype.name == "bfloat16" else array
-
-
-def bindings(model: Any, arrays: dict[str, np.ndarray]) -> list[tuple[str, ...]]:
-    """What inputs to bind, tried in turn: none, integers beside a first input, scalars too, all but the first."""
-    first = model.graph.input[0].name if model.graph.input else ""
-    integers = tuple(n for n, a in arrays.items() if n != first and a.dtype.kind in "iu")
-    small = tuple(n for n, a in arrays.items() if n != first and (n in integers or a.size <= 1 or a.dtype.kind == "b"))
-    whole = tuple(n for n, a in arrays.items() if a.dtype.kind in "iub" and a.ndim <= 1)
-    others = tuple(n for n in arrays if n != first)
-    return list(dict.fromkeys(((), integers, small, whole, others)))
-
-
-def compiled(path: Path, arrays: dict[str, np.ndarray], bound: tuple[str, ...]) -> Sequence[np.ndarray]:
-    """The outputs of the compiled program."""
-    import alula
-
-    graph = alula.from_onnx(path, constants={name: arrays[name] for name in bound})
-    target = path.with_suffix(".alula")
-    alula.build(graph, alula.BuildConfig()).save(target)
-    with alula.load(target, threads=1) as session:
-        return session.run(*(array for name, array in arrays.items() if name not in bound))
 
 
 def difference(got: np.ndarray, wanted: np.ndarray, rtol: float, atol: float) -> str:
@@ -157,9 +127,8 @@ def run_all(wanted: str | set[str] = "", seconds: float = SECONDS) -> list[Outco
     """Every test whose name contains `wanted`, or is one of them."""
     import onnx  # noqa: F401  the children inherit what is loaded here
 
-    import alula.compiler
     import alula.frontends.onnx.program
-    import alula.runtime.session  # noqa: F401
+    import alula.specialise  # noqa: F401
 
     CASES[:] = [case for case in cases() if (wanted in case.name if isinstance(wanted, str) else case.name in wanted)]
     context = multiprocessing.get_context("fork")
@@ -188,14 +157,15 @@ def page(outcomes: Sequence[Outcome]) -> str:
     rows: dict[str, Counter[str]] = defaultdict(Counter)
     for outcome in outcomes:
         rows[outcome.operator][outcome.verdict] += 1
-    kinds = (PASSED, BOUND, WRONG, UNSUPPORTED, CRASHED)
+    kinds = (PASSED, READ, WRONG, UNSUPPORTED, CRASHED)
     head = f"""# ONNX's node tests
 
 The tests of package onnx {onnx.__version__} of default operators over plain tensors, opset {NEWEST_OPSET} and below,
-through the compiled path, each in a process of its own. `make conformance` runs them and writes this page. *Inputs
-bound* are tests whose inputs are shapes, axes, weights or other numbers that have to be known before code can be made:
-they are given to `from_onnx` as `constants`. *Unsupported* is a named error at import or build. An answer is wrong
-beyond the tolerance that the test gives, or one step of float16 or bfloat16.
+through the compiled path, each in a process of its own. `make conformance` runs them and writes this page. All inputs
+are given to `run` of an `alula.OnnxSession`. *Values read* are tests of which some inputs are shapes, axes or other
+numbers that have to be known before code can be made: the session reads them, imports the model with them as constants
+and compiles it, once for each set of values; `from_onnx` takes them as `constants`. *Unsupported* is a named error at
+import or build. An answer is wrong beyond the tolerance that the test gives, or one step of float16 or bfloat16.
 
 | | {" | ".join(kinds)} |
 |---|---:|---:|---:|---:|---:|
@@ -224,7 +194,7 @@ def main() -> int:
     print(dict(total), f"{time.perf_counter() - began:.0f} s")
     if arguments.details:
         lines = [
-            f"{o.verdict}\t{o.operator}\t{o.name}\t{o.detail}" for o in outcomes if o.verdict not in (PASSED, BOUND)
+            f"{o.verdict}\t{o.operator}\t{o.name}\t{o.detail}" for o in outcomes if o.verdict not in (PASSED, READ)
         ]
         arguments.details.write_text("\n".join(lines) + "\n")
     if arguments.output:

@@ -14,7 +14,14 @@ class ImportFailed(AlulaError):
 
 
 class UnsupportedOperator(ImportFailed):
-    """A foreign model uses operators that we do not know; the text names all of them."""
+    """A foreign model uses operators that we do not know; the text names all of them.
+
+    `inputs` are the model's inputs whose elements would have to be known for some of them.
+    """
+
+    def __init__(self, text: str, inputs: frozenset[str] = frozenset()) -> None:
+        super().__init__(text)
+        self.inputs = inputs
 
 
 class ShapeError(AlulaError):

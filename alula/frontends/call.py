@@ -33,7 +33,14 @@ def registers(registry: dict[str, Any], names: tuple[str, ...]) -> Callable[[F],
 
 
 class Refused(Exception):
-    """An operator in a form that we do not know; the text says which form, `with dilation 2`."""
+    """An operator in a form that we do not know; the text says which form, `with dilation 2`.
+
+    `unknown` are the values whose elements would have to be known.
+    """
+
+    def __init__(self, form: str, *unknown: Value) -> None:
+        super().__init__(form)
+        self.unknown = unknown
 
 
 @dataclass(slots=True)
@@ -43,9 +50,9 @@ class GraphCall:
     graph: Graph
     views: dict[tuple[Value, object], Value] = field(default_factory=dict, kw_only=True)
 
-    def refuse(self, form: str) -> NoReturn:
-        """Say that the operator cannot be imported in this form."""
-        raise Refused(form)
+    def refuse(self, form: str, *unknown: Value) -> NoReturn:
+        """Say that the operator cannot be imported in this form, or not while these values are unknown."""
+        raise Refused(form, *unknown)
 
     def add(self, op: Op, *inputs: Value) -> Value:
         """The output of a new node."""

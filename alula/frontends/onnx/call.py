@@ -100,7 +100,7 @@ class Call(GraphCall):
     def array(self, value: Operand, what: str) -> Array:
         """The elements of an operand that has to be known."""
         if not isinstance(value, Value) or value.data is None:
-            self.refuse(f"with {what} that is not constant")
+            self.refuse(f"with {what} that is not constant", *([value] if isinstance(value, Value) else []))
         return value.data
 
     def number(self, value: Operand, what: str) -> float:

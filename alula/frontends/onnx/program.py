@@ -41,11 +41,13 @@ FAMILIES = (
     "norm",
     "pool",
     "quantize",
+    "recurrent",
     "reduce",
     "resize",
     "sample",
     "shape",
     "sizes",
+    "spectrum",
 )
 MOST_NODES = 50_000
 DEEPEST = 32  # graphs and functions in each other
@@ -76,14 +78,14 @@ class Reader:
         self.source, self.given = source, constants
         self.proto = source.model.graph
         self.functions = Functions(source.model)
-        weights = {tensor.name for tensor in self.proto.initializer}
-        taken = [value for value in self.proto.input if value.name not in weights]
+        taken = source.inputs
         if unknown := sorted(set(constants) - {value.name for value in taken}):
             raise UsageError(f"constants of {source.name}: expected names of inputs, got {', '.join(unknown)}")
         self.types, batch = input_types([value for value in taken if value.name not in constants], dim_range)
         self.graph = Graph(self.proto.name or "model", {} if batch is None else {NAME: batch})
         self.views: dict[tuple[Value, object], Value] = {}
         self.refusals: dict[str, list[str]] = {}
+        self.unknown: set[str] = set()
         self.scope: Scope = ChainMap()
         self.count = 0
 
@@ -97,7 +99,8 @@ class Reader:
         self.graph.origin = ""
         if self.refusals:
             raise UnsupportedOperator(
-                f"onnx {self.source.name}: expected operators that Alula knows, got {self._listing()}"
+                f"onnx {self.source.name}: expected operators that Alula knows, got {self._listing()}",
+                frozenset(self.unknown),
             )
         if not found:
             raise ImportFailed(f"onnx {self.source.name}: expected at least one output, got none")
@@ -173,6 +176,7 @@ class Reader:
             return self._imported(node, operands, scope, depth)
         except Refused as refusal:
             self._refuse(node, name, str(refusal))
+            self.unknown |= inputs_of(refusal.unknown)
         except UnsupportedOperator:
             raise
         except (ShapeError, GraphError) as error:
@@ -227,7 +231,8 @@ class Reader:
 
     def _converted(self, call: Call, name: str, operands: list[Operand]) -> Any:
         if name not in IMPORTS:
-            raise Refused(_why_unknown(name) or "of operands that are not constant")
+            unknown = [value for value in operands if isinstance(value, Value)]
+            raise Refused(_why_unknown(name) or "of operands that are not constant", *unknown)
         importer = IMPORTS[name]
         _check_arguments(importer, call, operands)
         takes = takes_sizes(importer)
@@ -278,7 +283,9 @@ class Reader:
         """The nodes of the branch that a constant condition chooses, in the place of the node."""
         condition = operands[0] if operands else None
         if not isinstance(condition, Value) or condition.data is None or condition.data.size != 1:
-            raise Refused("with a condition that is not constant")
+            raise Refused(
+                "with a condition that is not constant", *([condition] if isinstance(condition, Value) else [])
+            )
         chosen = "then_branch" if bool(condition.data.reshape(-1)[0]) else "else_branch"
         graph = next((item.g for item in node.attribute if item.name == chosen), None)
         if graph is None or len(graph.output) != len(node.output):
@@ -381,6 +388,19 @@ def captured(nodes: Sequence[NodeProto]) -> set[str]:
         for node in graph.node:
             names.update(node.input)
             pending += [item.g for item in node.attribute if item.HasField("g")]
+    return names
+
+
+def inputs_of(values: Sequence[Value]) -> set[str]:
+    """The names of the inputs that values are computed from."""
+    names, pending, seen = set(), list(values), set(values)
+    while pending:
+        value = pending.pop()
+        if value.producer is None and value.data is None:
+            names.add(value.name)
+        sources = [] if value.producer is None else [v for v in value.producer.inputs if v not in seen]
+        seen.update(sources)
+        pending += sources
     return names
 
 

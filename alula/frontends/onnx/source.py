@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from alula.core.dims import LARGEST_SIZE
 from alula.core.dtype import BFLOAT16_STORAGE, Array, DType
@@ -51,6 +51,12 @@ class Source:
     def opset(self) -> int:
         """The version of the default operators."""
         return next(int(o.version) for o in self.model.opset_import if o.domain in DEFAULT_DOMAINS)
+
+    @property
+    def inputs(self) -> list[ValueInfoProto]:
+        """What a run brings: the inputs without those that have a weight."""
+        weights = {tensor.name for tensor in self.model.graph.initializer}
+        return [value for value in self.model.graph.input if value.name not in weights]
 
     def array(self, tensor: TensorProto) -> Array:
         """The elements of a tensor, read-only.  Raises ImportFailed for one that is damaged, naming it."""
