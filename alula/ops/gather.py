@@ -69,7 +69,7 @@ class Gather(Placed):
         rows, places = self.spread(x, indices)
         inside = np.clip(places, 0, rows.shape[2] - 1)
         taken = np.take_along_axis(rows, inside[:, None, :, None], 2)
-        return taken.reshape(*x.shape[: self.axis], *indices.shape[self.batch :], *x.shape[self.axis + 1 :])
+        return taken.reshape((*x.shape[: self.axis], *indices.shape[self.batch :], *x.shape[self.axis + 1 :]))
 
 
 @register

@@ -76,6 +76,11 @@ class Call(GraphCall):
         self.read.add(name)
         return self.attributes.get(name, default)
 
+    def check_read(self) -> None:
+        """Refuse the operator if it has an attribute that was not asked for."""
+        if unread := sorted(set(self.attributes) - self.read):
+            self.refuse(f"with attribute {', '.join(unread)}")
+
     def add(self, op: Op, *inputs: Value) -> Value:
         """The output of a new node, or of constants the constant that it would be.
 

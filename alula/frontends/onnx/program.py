@@ -19,6 +19,7 @@ from alula.frontends.call import Refused
 from alula.frontends.onnx import DimRange
 from alula.frontends.onnx.batch import NAME, input_types
 from alula.frontends.onnx.call import FOLDS, IMPORTS, Call, Operand, Sizes, sizes_or_constant
+from alula.frontends.onnx.control import loop, scan
 from alula.frontends.onnx.functions import Functions
 from alula.frontends.onnx.source import DEFAULT_DOMAINS, Source
 from alula.ir.graph import Graph, Value
@@ -49,6 +50,7 @@ FAMILIES = (
     "sizes",
     "spectrum",
 )
+UNROLLED = {"Loop": loop, "Scan": scan}
 MOST_NODES = 50_000
 DEEPEST = 32  # graphs and functions in each other
 LARGEST_FOLD = 1 << 20  # elements of integers that are computed one by one
@@ -167,7 +169,7 @@ class Reader:
 
     def _known(self, node: NodeProto) -> bool:
         named = node.domain in DEFAULT_DOMAINS and (node.op_type in IMPORTS or node.op_type in FOLDS)
-        return named or node.op_type in ("If", "Constant") or self.functions.find(node, self.source.opset) is not None
+        return named or node.op_type in ("If", *UNROLLED) or self.functions.find(node, self.source.opset) is not None
 
     def _results(
         self, node: NodeProto, name: str, where: str, operands: list[Operand], scope: Scope, depth: int
@@ -188,6 +190,8 @@ class Reader:
         default = node.domain in DEFAULT_DOMAINS
         if default and node.op_type == "If":
             return self._branch(node, operands, scope, depth)
+        if default and node.op_type in UNROLLED:
+            return self._unrolled(node, operands, scope, depth)
         function = None if default and node.op_type in IMPORTS else self.functions.find(node, self.source.opset)
         if function is not None:
             return self._function(node, operands, depth)
@@ -198,8 +202,7 @@ class Reader:
         result = self._folded(call, node.op_type, operands)
         if result is None:
             result = self._converted(call, node.op_type, operands)
-        if unread := sorted(set(call.attributes) - call.read):
-            raise Refused(f"with attribute {', '.join(unread)}")
+        call.check_read()
         results = [result] if isinstance(result, Value | Sizes) else list(result)
         if any(value is None for value in results[:wanted]) or len(results) < wanted:
             missing = next(place for place in range(wanted) if place >= len(results) or results[place] is None)
@@ -291,6 +294,30 @@ class Reader:
         if graph is None or len(graph.output) != len(node.output):
             raise ImportFailed(f"onnx If {node.name}: expected {chosen} with {len(node.output)} outputs, got another")
         return self._run(graph, scope.new_child(), depth + 1)
+
+    def _unrolled(self, node: NodeProto, operands: list[Operand], scope: Scope, depth: int) -> Sequence[Any]:
+        """The nodes of a body once for each turn, in the place of the node."""
+        graph = next((item.g for item in node.attribute if item.name == "body"), None)
+        if graph is None:
+            raise ImportFailed(f"onnx {node.op_type} {node.name}: expected a body, got none")
+
+        def body(values: Sequence[Operand]) -> Sequence[Operand]:
+            if len(values) != len(graph.input) or len(graph.output) < 1:
+                raise ImportFailed(f"onnx {node.op_type} {node.name}: expected {len(values)} inputs, got another body")
+            inner = scope.new_child()
+            for value, operand in zip(graph.input, values, strict=True):
+                self._define(inner, value.name, operand)
+            results = self._run(graph, inner, depth + 1)
+            if any(result is UNKNOWN for result in results):
+                raise Refused("with such a body")
+            return results
+
+        self._check_kinds(node)
+        attributes = {item.name: self._attribute(item) for item in node.attribute if item.name != "body"}
+        call = Call(self.graph, attributes, self._version(node.op_type), len(node.output), views=self.views)
+        results = UNROLLED[node.op_type](call, body, operands)
+        call.check_read()
+        return results
 
     def _function(self, node: NodeProto, operands: list[Operand], depth: int) -> Sequence[Any]:
         """The nodes of a function, in the place of the node that calls it."""
