@@ -122,9 +122,9 @@ def blended(call: GraphCall, x: Value, axes: Sequence[Taps], batch: int, first: 
     """
     sizes = [taps.size for taps in axes]
     index, weight = first, None
-    for number_, taps in enumerate(axes):
+    for place, taps in enumerate(axes):
         whole = call.cast(clamped(call, taps.indices, taps.size), DType.I64)
-        step = call.add(ops.Mul(), whole, call.constant(prod(sizes[number_ + 1 :]), DType.I64))
+        step = call.add(ops.Mul(), whole, call.constant(prod(sizes[place + 1 :]), DType.I64))
         index = step if index is None else _outer(call, ops.Add(), index, step)
         weight = taps.weights if weight is None else _outer(call, ops.Mul(), weight, taps.weights)
     assert index is not None

@@ -13,15 +13,19 @@ from alula.ir.graph import Graph, Value
 from alula.ir.types import TensorType
 from alula.ops.attention import Attention
 from alula.ops.elementwise import Add, Exp
+from alula.ops.gather import Gather, Interpolate, Scatter
 from alula.ops.matmul import Matmul
 from alula.ops.reduce import ReduceMax
 from alula.ops.reference import run_reference
 from alula.ops.shape import Concat, Pad, Reshape, Slice, Transpose
 from alula.ops.softmax import Softmax
+from alula.ops.sort import TopK
 from tests.codegen.harness import Compiled
 
 N = symbol("N")
 ROWS, COLUMNS = 6, 40
+PLACES, SHARES = np.array([[0, 1], [3, 0], [1, 1]]), np.array([[0.5, 1], [2, -1], [0, 1]], np.float32)
+ONE = np.ones((1, ROWS, COLUMNS), np.float32)
 
 
 def graph_with(make: Callable[[Graph, Value], Value]) -> Graph:
@@ -37,6 +41,10 @@ SEPARABLE: dict[str, Callable[[Graph, Value], Value]] = {
     "transpose": lambda g, x: g.add(Softmax(1), g.add(Transpose((0, 2, 1)), x)),
     "matmul": lambda g, x: g.add(Matmul(), x, g.add(Transpose((0, 2, 1)), x)),
     "constant": lambda g, x: g.add(Add(), x, g.constant(np.ones((1, ROWS, 1), np.float32))),
+    "gather": lambda g, x: g.add(Gather(1), x, g.constant(PLACES)),
+    "interpolate": lambda g, x: g.add(Interpolate(1), x, g.constant(PLACES), g.constant(SHARES)),
+    "scatter": lambda g, x: g.add(Scatter(1), x, g.constant(PLACES[0]), g.add(Slice(1, 0, 2), x)),
+    "top": lambda g, x: g.add_node(TopK(3), x).outputs[0],
 }
 TOGETHER: dict[str, Callable[[Graph, Value], Value]] = {
     "reduce": lambda g, x: g.add(Add(), x, g.add(ReduceMax((0,), keepdims=True), x)),
@@ -45,6 +53,9 @@ TOGETHER: dict[str, Callable[[Graph, Value], Value]] = {
     "concat": lambda g, x: g.add(Concat(0), x, x),
     "pad": lambda g, x: g.add(Pad((1, 0, 0), (0, 0, 0)), x),
     "slice": lambda g, x: g.add(Slice(0, 0, 1), x),
+    "gather": lambda g, x: g.add(Gather(0), x, g.constant(PLACES)),
+    "interpolate": lambda g, x: g.add(Interpolate(0), x, g.constant(PLACES), g.constant(SHARES)),
+    "scatter": lambda g, x: g.add(Scatter(0), g.add(Exp(), x), g.constant(PLACES[0, :1]), g.constant(ONE)),
 }
 
 

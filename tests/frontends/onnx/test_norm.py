@@ -2,8 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
+from onnx import TensorProto, helper
 
-from tests.frontends.onnx.models import Case, case_agrees, normal, op_names
+from alula.core.errors import UnsupportedOperator
+from alula.frontends.onnx import from_onnx
+from alula.ops.reference import run_reference
+from tests.frontends.onnx.models import Case, case_agrees, model, normal, of_case, op_names, saved, value
 
 X = normal(2, 6, 5, 3)
 C = [normal(6), normal(6, seed=1), normal(6, seed=2), np.abs(normal(6, seed=3))]
@@ -37,6 +42,33 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_forms(name, tmp_path):
     case_agrees(CASES[name], tmp_path, 5e-6)
+
+
+def test_statistics_of_the_batch_in_training(tmp_path):
+    case = Case("BatchNormalization", [X, *C], {"training_mode": 1, "momentum": 0.8}, opset=15, results=3)
+    graph = from_onnx(saved(of_case(case)[0], tmp_path))
+    y, mean, variance = run_reference(graph, [X])
+    scale, bias, old_mean, old_variance = (torch.from_numpy(c.copy()) for c in C)
+    wanted = torch.nn.functional.batch_norm(torch.from_numpy(X), old_mean, old_variance, scale, bias, training=True)
+    np.testing.assert_allclose(y, wanted.numpy(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(mean, 0.8 * C[2] + 0.2 * X.mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(variance, 0.8 * C[3] + 0.2 * X.var((0, 2, 3)), rtol=1e-5, atol=1e-6)
+
+
+def test_softmax_of_halves_rounds_where_its_definition_does(tmp_path):
+    half = X.astype(np.float16)
+    graph = case_agrees(Case("Softmax", [half]), tmp_path, 2e-3)
+    assert "softmax" not in op_names(graph)
+    powers = np.exp(half - half.max(-1, keepdims=True))
+    (got,) = run_reference(graph, [half])
+    assert np.array_equal(got, powers / powers.sum(-1, keepdims=True, dtype=np.float32).astype(np.float16))
+
+
+def test_softmax_of_bfloat16_is_refused(tmp_path):
+    x = value("x", TensorProto.BFLOAT16, [2, 3])
+    proto = model([helper.make_node("Softmax", ["x"], ["y"])], [x], [value("y", TensorProto.BFLOAT16, None)])
+    with pytest.raises(UnsupportedOperator, match="Softmax of bf16, whose sum depends on the order of its terms"):
+        from_onnx(saved(proto, tmp_path))
 
 
 def test_before_opset_13_softmax_is_over_all_axes_from_one_on(tmp_path):

@@ -18,6 +18,8 @@ REDUCE = {
     **{f"{n}, attribute": Case(f"Reduce{n}", [X], {"axes": [1, -1], "keepdims": 0}, opset=11) for n in REDUCTIONS},
     **{f"{n}, operand": Case(f"Reduce{n}", [X, ints(1)], opset=18) for n in REDUCTIONS},
     "nothing": Case("ReduceSum", [X, ints()], {"noop_with_empty_axes": 1}),
+    "booleans": Case("ReduceMax", [X > 0.5, ints(1)], opset=20),
+    "product of none": Case("ReduceProd", [X[:, :0], ints(1)], opset=18),
     "log of sum": Case("ReduceLogSum", [np.abs(X)], {"axes": [1]}, opset=13),
 }
 PRODUCTS = {
@@ -106,6 +108,15 @@ RESIZED = {
     ),
     "linear to sizes": Case("Resize", [PICTURE, None, None, SIZES], {"mode": "linear"}),
     "cubic, inside alone": Case("Resize", [PICTURE, None, SCALES], {"mode": "cubic", "exclude_outside": 1}),
+    "beyond the picture": Case(
+        "Resize",
+        [PICTURE, np.array([0, 0, -0.3, 0.2, 1, 1, 1.2, 0.9], np.float32), None, SIZES],
+        {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 7.0},
+    ),
+    "smoothed": Case("Resize", [PICTURE, None, None, ints(1, 2, 3, 2)], {"mode": "linear", "antialias": 1}, opset=18),
+    "smoothed, cubic": Case(
+        "Resize", [PICTURE, None, None, ints(1, 2, 3, 2)], {"mode": "cubic", "antialias": 1}, opset=18
+    ),
     "opset 10": Case("Resize", [PICTURE, SCALES], {"mode": "linear"}, opset=10),
     "upsample": Case("Upsample", [PICTURE, np.array([1, 1, 2, 3], np.float32)], opset=9),
 }

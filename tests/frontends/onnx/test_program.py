@@ -135,6 +135,18 @@ def test_all_unknown_operators_are_named_at_once(tmp_path):
     )
 
 
+def test_results_as_long_as_the_data_decide_are_refused(tmp_path):
+    nodes = [node("NonZero", ["x"], ["z"]), node("Cast", ["z"], ["y"], to=FLOAT)]
+    assert refusal(model(nodes, [X], [Y]), tmp_path).endswith(
+        "got NonZero whose result is as long as elements are not 0: only a run decides (at z)"
+    )
+
+
+def test_attributes_are_of_their_definitions_kind(tmp_path):
+    proto = model([node("Softmax", ["x"], ["y"], axis=0.5)], [X], [Y])
+    assert refusal(proto, tmp_path) == "onnx Softmax y: expected attribute axis of type INT, got FLOAT"
+
+
 def test_what_nothing_needs_is_not_looked_at(tmp_path):
     nodes = [node("Nonsense", ["x"], ["a"]), node("Relu", ["x"], ["y"])]
     assert op_names(from_onnx(saved(model(nodes, [X], [Y]), tmp_path))) == ["relu"]
