@@ -83,6 +83,46 @@ def _scattered(call: Call, x: Value, dim: int, indices: Value, updates: Value, r
 @imports("aten.topk.default")
 def top_k(call: Call, x: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Result:
     """The largest or smallest elements along an axis in order, and where they are."""
+    return _leaders(call, x, dim, k, largest=largest)
+
+
+@imports("aten.sort.default")
+def sort(call: Call, x: Value, dim: int = -1, descending: bool = False) -> Result:
+    """All elements along an axis in order, and where they are."""
+    return _leaders(call, x, dim, None, largest=descending)
+
+
+@imports("aten.sort.stable")
+def stable_sort(call: Call, x: Value, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Result:
+    """All elements along an axis in order, equal ones as they stand, and where they are."""
+    return _leaders(call, x, dim, None, largest=descending)
+
+
+@imports("aten.argmax.default")
+def arg_max(call: Call, x: Value, dim: int | None = None, keepdim: bool = False) -> Value:
+    """Where the first largest element along an axis is."""
+    return _arg(call, x, dim, largest=True)
+
+
+@imports("aten.argmin.default")
+def arg_min(call: Call, x: Value, dim: int | None = None, keepdim: bool = False) -> Value:
+    """Where the first smallest element along an axis is."""
+    return _arg(call, x, dim, largest=False)
+
+
+def _arg(call: Call, x: Value, dim: int | None, *, largest: bool) -> Value:
+    if dim is None:
+        call.refuse("over all axes at once")
+    _, places = _leaders(call, x, dim, 1, largest=largest)
+    return call.reshape(places, *call.type.shape)
+
+
+def _leaders(call: Call, x: Value, dim: int, k: int | None, *, largest: bool) -> tuple[Value, Value]:
+    """The first k elements along an axis in order, all for None, and where they are."""
     axis = axis_of(dim, x.type.rank)
-    values, places = call.graph.add_node(TopK(k=k, largest=largest), last_axis_of(call, x, axis)).outputs
+    line = last_axis_of(call, x, axis)
+    size = line.type.shape[-1] if line.type.rank else 0
+    if not isinstance(size, int) or size < 1:
+        call.refuse(f"of an input {x.type}")
+    values, places = call.graph.add_node(TopK(k=size if k is None else k, largest=largest), line).outputs
     return last_axis_back(call, values, axis), last_axis_back(call, places, axis)

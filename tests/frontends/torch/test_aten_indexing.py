@@ -24,6 +24,10 @@ FORMS = {
     "scatter_add": lambda x: torch.scatter_add(x, 2, places(x), x),
     "scatter_reduce": lambda x: torch.scatter_reduce(x, 2, places(x), x, "amax"),
     "top": lambda x: torch.topk(x, 3),
+    "sort": lambda x: torch.sort(x, dim=1),
+    "sort, descending and stable": lambda x: torch.sort(x, stable=True, descending=True),
+    "argmax": lambda x: torch.argmax(x, 2),
+    "argmin": lambda x: torch.argmin(x, 1, keepdim=True),
     "bottom of another axis": lambda x: torch.topk(x, 2, 1, largest=False),
 }
 
