@@ -139,13 +139,22 @@ def test_shares_are_counted_by_name(tmp_path: Path) -> None:
     assert count(tmp_path).returncode == 2
 
 
+def report(throughput: str, median: str) -> str:
+    """The end of mm_run's report."""
+    return (
+        "=================== Performance Summary\n"
+        f"Throughput (qps):             {throughput} with total batch sizes: 9\n"
+        f"  Latency(host clock, ms):    min: 1.5   max: 9   mean: 4   median: {median}   percentile: (90%) 8\n"
+    )
+
+
 def test_tables(tmp_path: Path) -> None:
     for number, precision in enumerate(PRECISIONS):
         folder = tmp_path / f"infer_cpp_output_{precision}_true_32"
         folder.mkdir()
         (folder / "eval_result.txt").write_text(f"top1:  0.85{number}00001\ntop5:  1.0\n")
-        (tmp_path / f"{precision}_true_8_log_perf").write_text(f"x\nThroughput (qps):   {number}12.5 with more\n")
-    (tmp_path / "force_float32_true_32_log_perf").write_text("Throughput (qps): 7\n")
+        (tmp_path / f"{precision}_true_8_log_perf").write_text(report(f"{number + 1}12.5", "8.5"))
+    (tmp_path / "force_float32_true_32_log_perf").write_text(report("7", "1.2e+03"))
     options = ["--model", "volo_d2", "--output_dir", tmp_path]
     shown = script(SAMPLE / "benchmark/eval_table.py", *options, "--batch_size", "32", "--language", "infer_cpp")
     assert shown.stdout.splitlines()[2:6] == [
@@ -157,14 +166,15 @@ def test_tables(tmp_path: Path) -> None:
     assert (tmp_path / "eval.md").read_text() == shown.stdout
     shown = script(SAMPLE / "benchmark/perf_table.py", *options)
     assert shown.stdout.splitlines()[2:] == [
-        "| volo_d2 | force_float16 | true | 8 | 112.5 |",
-        "| volo_d2 | force_float32 | true | 8 | 012.5 |",
-        "| volo_d2 | force_float32 | true | 32 | 7 |",
-        "| volo_d2 | qint8_mixed_float16 | true | 8 | 212.5 |",
+        "| volo_d2 | force_float16 | true | 8 | 212.5 | 8.5 |",
+        "| volo_d2 | force_float32 | true | 8 | 112.5 | 8.5 |",
+        "| volo_d2 | force_float32 | true | 32 | 7 | 1.2e+03 |",
+        "| volo_d2 | qint8_mixed_float16 | true | 8 | 312.5 | 8.5 |",
     ]
     (tmp_path / "force_float32_true_32_log_perf").write_text("error: x\n")
     assert (
-        "expected the line `Throughput (qps):`, got none" in script(SAMPLE / "benchmark/perf_table.py", *options).stderr
+        "expected mm_run's report with throughput and latency"
+        in script(SAMPLE / "benchmark/perf_table.py", *options).stderr
     )
 
 
@@ -193,4 +203,4 @@ def test_all_of_it(tmp_path: Path) -> None:
     end = done.stdout[done.stdout.rindex("| Model | Precision | Batch_Size | TOP1 | TOP5 |") :]
     assert [line.split(" | ")[1] for line in end.splitlines()[2:5]] == list(PRECISIONS)
     assert end.splitlines()[2].startswith("| volo_digits | force_float32 | 32 | 0.99")
-    assert len(end[end.index("| Throughput (qps) |") :].splitlines()) == 2 + 3 * 3 * 2
+    assert len(end[end.index("| Shape_Mutable |") :].splitlines()) == 2 + 3 * 3 * 2

@@ -16,7 +16,9 @@ from alula.core.files import atomic_write
 from alula.vision.names import read_lines
 
 LOG = re.compile(r"(?P<precision>\w+)_(?P<mutable>true|false)_(?P<batch>\d+)_log_perf")
-THROUGHPUT = re.compile(r"Throughput \(qps\):\s*([0-9.]+)")
+NUMBER = r"([0-9][0-9.e+-]*)"
+THROUGHPUT = re.compile(rf"Throughput \(qps\):\s*{NUMBER}")
+MEDIAN = re.compile(rf"Latency\(host clock, ms\):.*?median: {NUMBER}")
 
 
 def main(words: Sequence[str]) -> int:
@@ -27,9 +29,12 @@ def main(words: Sequence[str]) -> int:
     arguments = parser.parse_args(words)
     logs = [(LOG.fullmatch(path.name), path) for path in arguments.output_dir.iterdir()]
     rows = [
-        (match["precision"], match["mutable"], int(match["batch"]), _throughput(path)) for match, path in logs if match
+        (match["precision"], match["mutable"], int(match["batch"]), *_figures(path)) for match, path in logs if match
     ]
-    lines = ["| Model | Precision | Shape_Mutable | Batch_Size | Throughput (qps) |", "|---|---|---|---|---|"]
+    lines = [
+        "| Model | Precision | Shape_Mutable | Batch_Size | Throughput (qps) | Median latency (ms) |",
+        "|---|---|---|---|---|---|",
+    ]
     lines += [f"| {arguments.model} | {' | '.join(map(str, row))} |" for row in sorted(rows)]
     text = "\n".join(lines)
     print(text)
@@ -38,11 +43,14 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _throughput(log: Path) -> str:
-    found = THROUGHPUT.search("\n".join(read_lines(log)))
-    if found is None:
-        raise UsageError(f"file {log}: expected the line `Throughput (qps):`, got none")
-    return found[1]
+def _figures(log: Path) -> tuple[str, str]:
+    """Throughput and median latency, as the log has them."""
+    text = "\n".join(read_lines(log))
+    found = [pattern.search(text) for pattern in (THROUGHPUT, MEDIAN)]
+    throughput, median = (match[1] if match else "" for match in found)
+    if not throughput or not median:
+        raise UsageError(f"file {log}: expected mm_run's report with throughput and latency, got another text")
+    return throughput, median
 
 
 if __name__ == "__main__":
