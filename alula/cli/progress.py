@@ -34,8 +34,8 @@ class Progress:
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Progress]:
-    """A bar for `total` things, wiped when the block ends."""
-    shown = sys.stderr.isatty()
+    """A bar for `total` things, wiped when the block ends; none for what has no name."""
+    shown = bool(what) and sys.stderr.isatty()
     try:
         yield Progress(what, total, shown)
     finally:

@@ -184,7 +184,7 @@ def _watch(running: Sequence[Future[None]], clocks: Sequence[list[float]], limit
     waiting = set(running)
     with progress(what, PERCENT) as shown:
         while waiting:
-            ended, waiting = wait(waiting, REDRAW_S if what and shown.shown else None, FIRST_EXCEPTION)
+            ended, waiting = wait(waiting, REDRAW_S if shown.shown else None, FIRST_EXCEPTION)
             for one in ended:
                 one.result()
             through = sum(map(len, clocks)) / most

@@ -1,4 +1,5 @@
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import alula
+from alula.cli import progress
 from alula.cli import streams as module
 from alula.cli.streams import Limits, Streams, Timed, shares
 from alula.core.errors import ShapeError
@@ -139,3 +141,29 @@ def test_sessions_inherit_the_processors_of_their_stream(monkeypatch: pytest.Mon
         pass
     assert found == [{min(usable)}]
     assert os.sched_getaffinity(0) == usable
+
+
+def test_the_bar_is_drawn_where_it_can_be_seen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sessions(monkeypatch)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(progress, "REDRAW_S", 0.0)
+    with Streams(MODEL, threads=1) as streams:
+        streams.run([PICTURES], Limits(120), shown="runs")
+        assert re.search(r"runs .* \d+/100, ", capsys.readouterr().err)
+        streams.run([PICTURES], Limits(120))
+        assert "/100" not in capsys.readouterr().err
+
+
+def test_an_interruption_ends_all_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    opened = sessions(monkeypatch)
+    monkeypatch.setattr(module, "wait", interrupted)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), Streams(MODEL, threads=2, streams=2) as streams:
+        streams.run([PICTURES], Limits(1, duration_s=60))
+    assert time.monotonic() - began < 20
+    assert all(session.closed for session in opened)
