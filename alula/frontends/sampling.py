@@ -155,10 +155,10 @@ def grid_sample(call: GraphCall, x: Value, grid: Value, mode: str, padding: str,
     first and last elements, else their outer edges.
     Source: PyTorch's grid_sample, ONNX GridSample-20.
     """
-    n, c, *dims = x.type.shape
-    sizes = [dim for dim in dims if isinstance(dim, int) and dim > 0]
-    if len(sizes) != len(dims) or grid.type.rank != x.type.rank or grid.type.shape[-1] != len(sizes):
+    sizes = [dim for dim in x.type.shape[2:] if isinstance(dim, int) and dim > 0]
+    if not 3 <= x.type.rank == grid.type.rank == len(sizes) + 2 or grid.type.shape[-1] != len(sizes):
         call.refuse(f"of an input {x.type} with a grid {grid.type}")
+    n, c, *_ = x.type.shape
     outs = grid.type.shape[1:-1]
     flat = call.reshape(grid, n, product(outs), len(sizes))
     axes = []

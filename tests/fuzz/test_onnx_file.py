@@ -10,11 +10,20 @@ import pytest
 from alula.core.errors import AlulaError
 from alula.frontends.onnx import from_onnx
 from alula.passes.pipeline import optimise
-from tests.frontends.onnx import test_conv, test_math, test_norm, test_others, test_pool, test_sample, test_shape
+from tests.frontends.onnx import (
+    test_conv,
+    test_math,
+    test_norm,
+    test_others,
+    test_pool,
+    test_recurrent,
+    test_sample,
+    test_shape,
+)
 from tests.frontends.onnx.models import Case, of_case
 
 PARTS, MUTANTS, SECONDS = 8, 4_000, 5
-FAMILIES = (test_conv, test_math, test_norm, test_others, test_pool, test_sample, test_shape)
+FAMILIES = (test_conv, test_math, test_norm, test_others, test_pool, test_recurrent, test_sample, test_shape)
 NUMBERS = (2**62, 2**64 - 1, 2**31, 0)
 
 pytestmark = pytest.mark.fuzz

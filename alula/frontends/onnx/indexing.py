@@ -264,7 +264,7 @@ def reverse_sequence(call: Call, x: Value, lengths: Value) -> Value:
     """The first elements of each row in the opposite order, as many as its length says."""
     across, along = call.get("batch_axis", 1), call.get("time_axis", 0)
     counts = call.ints(lengths, "lengths")
-    if {across, along} != {0, 1} or x.type.shape[across] != len(counts):
+    if x.type.rank < 2 or {across, along} != {0, 1} or x.type.shape[across] != len(counts):
         call.refuse(f"of an input {x.type}")
     rows = []
     for row, count in enumerate(counts):

@@ -216,6 +216,8 @@ def _sum(call: Call, x: Value, w: _Windows) -> Value:
 def lp_pool(call: Call, x: Value) -> Value:
     """The p-norm of each window; padding is zero."""
     p = call.get("p", 2)
+    if p < 1:
+        call.refuse(f"of order {p}")
     sizes = call.add(ops.Abs(), x)
     if p != 1:
         sizes = call.add(ops.Mul(), sizes, sizes) if p == 2 else call.add(ops.Pow(), sizes, call.like(p, x))

@@ -379,7 +379,9 @@ def _check_arguments(function: Any, call: Call, operands: Sequence[Any]) -> None
         for parameter in list(inspect.signature(function).parameters.values())[1:]
         if parameter.default is inspect.Parameter.empty and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     ]
-    if any(operand is None for operand in operands[: len(required)]):
+    parameters = inspect.signature(function).parameters.values()
+    many = any(p.kind is inspect.Parameter.VAR_POSITIONAL and p.annotation == "Value" for p in parameters)
+    if any(operand is None for operand in (operands if many else operands[: len(required)])):
         raise Refused("without an operand that it needs")
 
 

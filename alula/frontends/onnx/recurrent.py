@@ -75,6 +75,8 @@ def _unrolled(
     assert x is not None
     assert w is not None
     assert r is not None
+    if any(value.type.rank != 3 for value in (x, w, r)):
+        call.refuse(f"of an input {x.type} with weights {w.type} and {r.type}")
     batch_first = bool(call.get("layout", 0))
     if batch_first:
         x = call.transpose(x, 1, 0, 2)

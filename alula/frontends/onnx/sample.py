@@ -45,6 +45,8 @@ def roi_align(call: Call, x: Value, rois: Value, batch: Value) -> Value:
         call.refuse("with a sampling_ratio of 0: the number of samples would depend on the regions")
     if any(not 1 <= count <= 1 << 12 for count in (*cells, each)):
         call.refuse(f"of {cells} cells of {each} samples")
+    if rois.type.rank != 2 or batch.type.shape != rois.type.shape[:1]:
+        call.refuse(f"of regions {rois.type} in pictures {batch.type}")
     n, c, h, w = x.type.dims("NCHW")
     sizes = (fixed(h, "height"), fixed(w, "width"))
     count, half = rois.type.shape[0], 0.5 if where == "half_pixel" else 0.0
