@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 python3,\
     $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 
-.PHONY: help run test dev lint fuzz bench conformance package clean
+.PHONY: help run test dev lint fuzz bench accuracy conformance package clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ fuzz: $(VENV)/installed-test ## the exhaustive and the long random tests
 
 bench: $(VENV)/installed-dev ## measure against other engines; BENCH='...' for its options
 	$(BIN)/python -m bench $(BENCH)
+
+accuracy: $(VENV)/installed-dev ## every mode on real pictures, and docs/accuracy; ACCURACY='...' for its options
+	$(BIN)/python -m bench.accuracy $(ACCURACY)
 
 conformance: $(VENV)/installed-test ## ONNX's node tests through the compiled path, and docs/conformance.md
 	$(BIN)/python -m bench.conformance --output docs/conformance.md

@@ -21,6 +21,8 @@ STATIC_OPS = ["MatMul", "Gemm", "Conv"]
 # Convolutions become ConvInteger, which is slower than the float one: VOLO-D2 takes 120 ms instead of 79.
 DYNAMIC_OPS = ["MatMul", "Gemm"]
 
+LEAST_OPSET = 13  # the first in which weights have scales by channel
+
 
 def onnxruntime_dynamic(source: Path) -> Path:
     """Weights in int8 by channel, activations rounded while running, by what each tensor holds."""
@@ -56,7 +58,7 @@ def onnxruntime_static(source: Path, images: Sequence[Array]) -> Path:
         quantize_static(
             prepared,
             folder / "model.onnx",
-            Reader(_input_name(prepared)),
+            Reader(image_input(prepared).name),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=STATIC_OPS,
             per_channel=True,
@@ -89,19 +91,27 @@ def openvino_nncf(source: Path, images: Sequence[Array]) -> Path:
 
 
 def _prepared(source: Path, folder: Path) -> Path:
-    """The model with shapes inferred and constants folded, as the tool wants it."""
+    """The model with shapes inferred and constants folded, as the tool wants it; old operators by their new names."""
+    import onnx
+    from onnx.version_converter import convert_version
     from onnxruntime.quantization import quant_pre_process
 
     path = folder / "prepared.onnx"
+    model = onnx.load(source)
+    if model.opset_import[0].version < LEAST_OPSET:
+        onnx.save(convert_version(model, LEAST_OPSET), path)
+        source = path
     quant_pre_process(source, path, skip_symbolic_shape=True)  # which does not know Col2Im
     return path
 
 
-def _input_name(model: Path) -> str:
+def image_input(model: Path) -> Any:
+    """The ONNX description of the model's input; old files list the weights among the inputs too."""
     import onnx
 
-    name: str = onnx.load(model, load_external_data=False).graph.input[0].name
-    return name
+    graph = onnx.load(model, load_external_data=False).graph
+    weights = {weight.name for weight in graph.initializer}
+    return next(value for value in graph.input if value.name not in weights)
 
 
 def _once(source: Path, suffix: str, make: Callable[[Path], None]) -> Path:

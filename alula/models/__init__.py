@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from alula.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from alula.models import checkpoints, digits, fetch, volo, zoo
+    from alula.models import checkpoints, cifar10, digits, fetch, volo, zoo
 
-__all__ = ["checkpoints", "digits", "fetch", "volo", "zoo"]
+__all__ = ["checkpoints", "cifar10", "digits", "fetch", "volo", "zoo"]
 
 
 def __getattr__(name: str) -> ModuleType:

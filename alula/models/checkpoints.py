@@ -7,6 +7,7 @@ import hashlib
 import re
 import warnings
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import torch
@@ -67,6 +68,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 f"checkpoint {path}: expected a tensor for every name, got {_kind(tensor)} at {name!r}"
             )
     return Checkpoint(path.name, digest, {name.removeprefix(PREFIX): tensor for name, tensor in content.items()})
+
+
+def packaged_checkpoint(file_name: str) -> Checkpoint:
+    """The checkpoint of that name that comes with the package."""
+    with as_file(files("alula.models") / "data" / file_name) as path:
+        return read_checkpoint(path)
 
 
 def load_weights(model: Volo, checkpoint: Checkpoint, new_heads: bool = False, seed: int = 0) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from PIL import Image
 
 from alula.core.errors import AlulaError, UsageError
 from alula.core.preprocess import Preprocess
-from alula.models.checkpoints import Checkpoint, load_weights, read_checkpoint
+from alula.models.checkpoints import load_weights, packaged_checkpoint
 from alula.models.volo import Volo, VoloConfig
 
 DIGITS = VoloConfig(
@@ -52,14 +51,8 @@ class Digits:
 def volo_digits() -> Volo:
     """The trained model in evaluation mode: logits f32[b,10] from images f32[b,3,32,32] normalised by `PREPROCESS`."""
     model = Volo(DIGITS).eval()
-    load_weights(model, trained_weights())
+    load_weights(model, packaged_checkpoint(WEIGHTS))
     return model
-
-
-def trained_weights() -> Checkpoint:
-    """The checkpoint that comes with the package."""
-    with as_file(files("alula.models") / "data" / WEIGHTS) as path:
-        return read_checkpoint(path)
 
 
 def load_digits(part: Part) -> Digits:

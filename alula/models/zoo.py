@@ -14,7 +14,7 @@ import torch
 from alula.core.errors import UsageError
 from alula.core.preprocess import Preprocess, imagenet
 from alula.models import digits, volo
-from alula.models.checkpoints import load_weights, read_checkpoint
+from alula.models.checkpoints import load_weights, packaged_checkpoint, read_checkpoint
 from alula.models.volo import Volo, VoloConfig
 
 RELEASE = "https://github.com/sail-sg/volo/releases/download/volo_1"
@@ -22,12 +22,16 @@ RELEASE = "https://github.com/sail-sg/volo/releases/download/volo_1"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One named architecture; `files` are its published checkpoints by image size in pixels."""
+    """One named architecture; `files` are its published checkpoints by image size in pixels.
+
+    `weights` is the checkpoint that comes with the package, `contract` what its pictures went through in training.
+    """
 
     name: str
     config: VoloConfig
     files: dict[int, str] = field(default_factory=dict)
-    trained: bool = False  # its weights come with the package
+    weights: str | None = None
+    contract: Preprocess | None = None
     crop_fraction: float = 0.96  # of the shorter side, as the release evaluates it; above 1 there is a black border
 
     def build(self, image_size: int | None = None, num_classes: int | None = None) -> Volo:
@@ -37,8 +41,8 @@ class Entry:
 
     def preprocess(self, image_size: int) -> Preprocess:
         """What turns a picture into this model's input of `image_size` pixels."""
-        if self.trained:
-            return replace(digits.PREPROCESS, crop=image_size, resize=image_size)
+        if self.contract is not None:
+            return replace(self.contract, crop=image_size, resize=image_size)
         return imagenet(image_size, self.crop_fraction)
 
     def file_for(self, image_size: int) -> str:
@@ -63,7 +67,7 @@ ZOO = {
             {224: "d5_224_86.10.pth.tar", 448: "d5_448_87.0.pth.tar", 512: "d5_512_87.07.pth.tar"},
             crop_fraction=1.15,
         ),
-        Entry("volo_digits", digits.DIGITS, trained=True),
+        Entry("volo_digits", digits.DIGITS, weights=digits.WEIGHTS, contract=digits.PREPROCESS),
     )
 }
 
@@ -99,7 +103,8 @@ def ready_model(
     Raises UsageError for an unknown name or size, CheckpointError for a file that does not fit.
     """
     entry = entry_named(name)
-    weights = read_checkpoint(checkpoint) if checkpoint else digits.trained_weights() if entry.trained else None
+    packaged = packaged_checkpoint(entry.weights) if entry.weights and not checkpoint else None
+    weights = read_checkpoint(checkpoint) if checkpoint else packaged
     size, classes = image_size, num_classes
     if weights is not None:
         size = size or weights.image_size(entry.config.patch_size)

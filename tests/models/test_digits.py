@@ -13,6 +13,7 @@ from PIL import Image
 
 from alula.core.errors import AlulaError, UsageError
 from alula.models import digits
+from alula.models.checkpoints import packaged_checkpoint
 
 pytest.importorskip("sklearn", reason="needs scikit-learn, the demo extra")
 
@@ -88,7 +89,7 @@ def test_training_reads_the_training_side_alone(monkeypatch):
 def test_checkpoint_is_small_and_plain():
     path = files("alula.models") / "data" / digits.WEIGHTS
     assert len(path.read_bytes()) < 3_000_000
-    assert digits.trained_weights().num_classes == 10
+    assert packaged_checkpoint(digits.WEIGHTS).num_classes == 10
 
 
 def test_without_scikit_learn(monkeypatch):
