@@ -21,10 +21,14 @@ from alula.vision.folder import Picture
 from alula.vision.stream import prepare
 
 STEP = 20  # of the real test pictures, every so many
-trained = pytest.mark.skipif(
-    not (files("alula.models") / "data" / cifar10.WEIGHTS).is_file(),
-    reason="needs the trained checkpoint, which training/train_cifar.py writes and which is not here",
-)
+
+
+@pytest.fixture
+def checkpoint():
+    """The trained weights; skips the test where they have not been made."""
+    if not (files("alula.models") / "data" / cifar10.WEIGHTS).is_file():
+        pytest.skip("needs the trained checkpoint, which training/train_cifar.py writes and which is not here")
+    return packaged_checkpoint(cifar10.WEIGHTS)
 
 
 def jpeg(generator: np.random.Generator, side: int = 32) -> bytes:
@@ -56,8 +60,7 @@ def training():
     del sys.modules["train_cifar"]
 
 
-@trained
-def test_real_test_pictures(shared_file, tmp_path):
+def test_real_test_pictures(checkpoint, shared_file, tmp_path):
     data = cifar10.read_cifar10(shared_file("cifar10_test.zip"), "test", STEP)
     assert np.array_equal(data.labels, np.repeat(np.arange(10), 50))
     module, path = cifar10.volo_cifar10(), tmp_path / "m.alula"
@@ -172,9 +175,7 @@ def test_a_resumed_run_is_the_run(training, archive, tmp_path, monkeypatch):
         assert torch.equal(tensor, rest.averaged.module.state_dict()[name]), name
 
 
-@trained
-def test_checkpoint_is_small_and_plain():
+def test_checkpoint_is_small_and_plain(checkpoint):
     path = files("alula.models") / "data" / cifar10.WEIGHTS
     assert len(path.read_bytes()) <= 12_000_000
-    checkpoint = packaged_checkpoint(cifar10.WEIGHTS)
     assert (checkpoint.num_classes, checkpoint.image_size(cifar10.CIFAR10.patch_size)) == (10, 64)
