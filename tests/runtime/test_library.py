@@ -142,6 +142,16 @@ def test_sessions_and_threads_side_by_side(library):
     assert not wrong
 
 
+def test_a_forked_child_has_threads_of_its_own(library, session):
+    (expected,) = library.run(session, [pictures(5)], [scores(5)], 5)
+    child = os.fork()
+    if child == 0:
+        (found,) = library.run(session, [pictures(5)], [scores(5)], 5)
+        os._exit(0 if found.tobytes() == expected.tobytes() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert library.run(session, [pictures(5)], [scores(5)], 5)[0].tobytes() == expected.tobytes()
+
+
 def test_batches_outside_the_range_and_missing_arrays_are_refused(library, session):
     for batch in (0, -1, 513):
         with pytest.raises(LibraryRefused, match=rf"^run: expected a batch of 1\.\.512, got {batch}$"):

@@ -1,5 +1,6 @@
 """infer_cpp beside infer_python: the same files for the same pictures, and what both refuse."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from PIL import Image
 
 import alula
 from alula.cli.main import main
+from alula.compiler import PRECISIONS
 from alula.core.dims import symbol
 from alula.core.dtype import DType
 from alula.core.preprocess import Preprocess
@@ -108,6 +110,21 @@ def test_the_same_files(
     ]
     assert ours["result_file"].startswith("top5 result in ILSVRC2012_val_00000001.png:\n0 [")
     assert ("[name " in ours["result_file"]) == ("name_file" not in changes)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_precision(infer: Path, folder: Path, tmp_path: Path, precision: str) -> None:
+    """Python's side runs in this process: starting another one takes longer than all the rest."""
+    model = save(tmp_path / f"{precision}.alula", precision=precision)
+    assert main(["compile", str(model), "-o", str(tmp_path)]) == 0
+    done = run([infer], folder, tmp_path / "cpp", magicmind_model=str(model))
+    assert (done.returncode, done.stderr) == (0, "")
+    (tmp_path / "python").mkdir()
+    words = [str(word) for word in done.args[1:]]
+    ours = [word.replace(str(tmp_path / "cpp"), str(tmp_path / "python")) for word in words]
+    infer_python = runpy.run_path(str(SAMPLE / "infer_python/infer.py"))["main"]
+    assert infer_python(ours) == 0
+    assert results(tmp_path / "cpp") == results(tmp_path / "python")
 
 
 def test_an_unreadable_picture_is_named_and_takes_no_place(

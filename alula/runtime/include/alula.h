@@ -9,7 +9,7 @@
  * What is checked, and when:
  *   alula_session_create  the processor; the model file's length, opening and header, which has to have the SHA-256
  *                         that the library was made with: another file is refused.  Weights are mapped, not read.
- *   alula_session_check   the SHA-256 of all weights.  It reads the whole file, at about 0.3 GB/s: call it where the
+ *   alula_session_check   the SHA-256 of all weights.  It reads the whole file, at about 0.25 GB/s: call it where the
  *                         file may have suffered, once after it was copied, say.
  * The file must not be written to while a session has it open; a new one may take its place (rename).
  */
