@@ -29,7 +29,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
         default=["volo_d2"],
         type=lambda text: text.split(","),
         metavar="A,B",
-        help="those of alula export, vit_b16 and resnet50 (volo_d2)",
+        help="those of alula export and of bench.zoo (volo_d2)",
     )
     parser.add_argument("--batches", default=[1, 8], type=numbers, metavar="N,N", help="(1,8)")
     parser.add_argument("--threads", default=[1, 2], type=numbers, metavar="N,N", help="(1,2)")

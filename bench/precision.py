@@ -8,7 +8,7 @@ Measured on VOLO-D2 with random weights, normal noise as images (largest error, 
     mistakes   a lost attention or MLP: at least 0.17; the answer of another image: a cosine below 0; one answer for
                all images: a cosine of 0, though the error is 0.03 only, for random weights answer much alike
 
-The same for ViT-B/16 and ResNet-50 of `bench.hub`:
+The same for ViT-B/16 and ResNet-50 of `bench.zoo`:
 
     bfloat16   0.010, 0.99 and 0.006, 0.96
     int8       0.048, 0.99 and 0.025, 0.64; of Alula 0.031, 0.99 and 0.022, 0.84

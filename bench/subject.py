@@ -24,7 +24,6 @@ OPSET = 18
 SEED = 0
 CALIBRATION_SEED = 1
 CALIBRATION_IMAGES = 32
-HUB_SIZE = 224  # pixels, of the models in `bench.hub`
 
 
 @dataclass
@@ -138,21 +137,21 @@ class Subject:
 
 def named_subject(name: str, folder: Path) -> Subject:
     """The model called `name`, with the package's weights or random ones.  Raises UsageError for an unknown name."""
-    from bench.hub import MODELS
+    from bench.zoo.table import MODELS
 
-    module, size = _from_hub(name) if name in MODELS else _from_zoo(name)
+    module, size = _random(name) if name in MODELS else _ready(name)
     folder.mkdir(parents=True, exist_ok=True)
     return Subject(f"{name}-{size}", module, (3, size, size), folder)
 
 
-def _from_zoo(name: str) -> tuple[torch.nn.Module, int]:
+def _ready(name: str) -> tuple[torch.nn.Module, int]:
     from alula.models.zoo import ready_model
 
     module = ready_model(name, seed=SEED).module
     return module, module.config.image_size
 
 
-def _from_hub(name: str) -> tuple[torch.nn.Module, int]:
-    from bench.hub import random_model
+def _random(name: str) -> tuple[torch.nn.Module, int]:
+    from bench.zoo.table import MODELS, random_model
 
-    return random_model(name, SEED), HUB_SIZE
+    return random_model(name, SEED), MODELS[name].size

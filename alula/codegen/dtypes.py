@@ -88,9 +88,8 @@ def _check_product(node: Node) -> None:
     got = (x, other, node.output.type.dtype)
     if got not in (SCALED if isinstance(node.op, Conv2d) and node.op.scale else SERVED):
         raise CodegenError(f"{where(node)}: expected products of f32, wide bf16 or u8 with i8, got {x} with {other}")
-    if not isinstance(node.op, Attention):
-        for bias in node.inputs[2:]:
-            _check(node, bias.type.dtype, (DType.F32,))
+    for bias in node.inputs[3 if isinstance(node.op, Attention) else 2 :]:
+        _check(node, bias.type.dtype, (DType.F32,))
 
 
 def _check(node: Node, dtype: DType, allowed: Sequence[DType]) -> None:

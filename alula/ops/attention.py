@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from alula.core.dims import Dim
+from alula.core.dims import Dim, quotient
 from alula.core.dtype import Array, DType
 from alula.core.errors import ShapeError
 from alula.ir.op import Op, register
@@ -24,13 +24,14 @@ WEIGHT_STEPS = 65535  # two bytes' worth
 @register
 @dataclass(frozen=True, slots=True)
 class Attention(Op):
-    """softmax(scale * q k^T) v, head by head.  q[b,n,heads*d], k[b,m,heads*d], v[b,m,heads*e] -> [b,n,heads*e].
+    """softmax(scale * q k^T + bias) v by heads.  q[b,n,heads*d], k[b,m,heads*d], v[b,m,heads*e] -> [b,n,heads*e].
 
-    Head h has columns h*d to (h+1)*d.  One float dtype, computed in float64 and rounded once; zeros for m = 0.  With
-    `wide` the operands are bf16 and the result is f32.  With `byte_values` weights are rounded to 65535ths of the
-    largest of their row before they are divided by their sum, and each column of v, in each batch element, to 127ths
-    of its largest: their product is one of bytes.
-    Source: Vaswani et al., arXiv 1706.03762, section 3.2.
+    Head h has columns h*d to (h+1)*d.  bias[g,heads or 1,n or 1,m] may be left out; batch element i has its i % g, so
+    that windows of a picture, which are batch elements, may have a mask each.  One float dtype, computed in float64 and
+    rounded once; zeros for m = 0.  With `wide` the operands but the bias are bf16 and the result is f32.  With
+    `byte_values` weights are rounded to 65535ths of the largest of their row before they are divided by their sum, and
+    each column of v, in each batch element, to 127ths of its largest: their product is one of bytes.
+    Source: Vaswani et al., arXiv 1706.03762, section 3.2; the bias: Liu et al., arXiv 2103.14030, equation 4.
     """
 
     name: ClassVar[str] = "attention"
@@ -39,7 +40,7 @@ class Attention(Op):
     wide: bool = False
     byte_values: bool = False
 
-    def infer(self, q: TensorType, k: TensorType, v: TensorType) -> TensorType:
+    def infer(self, q: TensorType, k: TensorType, v: TensorType, bias: TensorType | None = None) -> TensorType:
         check_dtype(q, (DType.BF16,) if self.wide else FLOATS)
         check_same_dtype(q, k, v)
         b, n, columns = q.dims("BNC")
@@ -49,12 +50,19 @@ class Attention(Op):
             check_byte_sum(DType.I32, m)
         check_shape("k", k, b, m, check_heads(self.heads, columns))
         check_shape("v", v, b, m, check_heads(self.heads, values))
-        return TensorType(DType.F32 if self.wide else q.dtype, (b, n, values))
+        result = TensorType(DType.F32 if self.wide else q.dtype, (b, n, values))
+        if bias is not None:
+            check_same_dtype(result, bias)
+            check_bias(bias, b, self.heads, n, m)
+        return result
 
-    def reference(self, q: Array, k: Array, v: Array) -> Array:
+    def reference(self, q: Array, k: Array, v: Array, bias: Array | None = None) -> Array:
         q64, k64, v64 = (split_heads(x.astype(np.float64), self.heads) for x in (q, k, v))
         with np.errstate(all="ignore"):
-            weights = exact_softmax(self.scale * (q64 @ k64.swapaxes(-1, -2)), -1)
+            scores = self.scale * (q64 @ k64.swapaxes(-1, -2))
+            if bias is not None:
+                scores = scores + bias.astype(np.float64)[np.arange(len(q)) % len(bias)]
+            weights = exact_softmax(scores, -1)
             if self.byte_values and weights.size:
                 largest = weights.max(-1, keepdims=True)
                 weights = np.rint(weights / largest * WEIGHT_STEPS) / WEIGHT_STEPS * largest
@@ -65,7 +73,7 @@ class Attention(Op):
             return y.swapaxes(1, 2).reshape(*q.shape[:2], v.shape[2]).astype(q.dtype)
 
     def macs(self, types: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
-        q, k, _ = types
+        q, k, *_ = types
         return (q.elements + outputs[0].elements) * k.shape[1]
 
 
@@ -75,6 +83,23 @@ def check_heads(heads: int, columns: Dim) -> int:
     if heads < 1 or count % heads:
         raise ShapeError(f"expected heads that divide the {count} columns, got {heads}")
     return count
+
+
+def check_bias(bias: TensorType, b: Dim, heads: int, n: Dim, m: Dim) -> None:
+    """`bias` is [g,heads or 1,n or 1,m], and g divides b."""
+    g, *rest = bias.dims("GHNM")
+    allowed = [(h, rows, m) for h in (heads, 1) for rows in (n, 1)]
+    if tuple(rest) not in allowed or not divides(g, b):
+        raise ShapeError(f"expected bias[g,{heads} or 1,{n} or 1,{m}], g a divisor of {b}, got {bias}")
+
+
+def divides(g: Dim, b: Dim) -> bool:
+    """True where `b` is a multiple of `g` whatever the named sizes are."""
+    try:
+        quotient(b, g)
+    except ValueError:
+        return False
+    return True
 
 
 def split_heads(x: Array, heads: int) -> Array:

@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from alula.core.dims import Dim, product, quotient
 from alula.ir.graph import Graph, Node, Value
 from alula.ops.attention import Attention
+from alula.ops.elementwise import Add
 from alula.ops.logic import IsNan, Where
 from alula.ops.matmul import Matmul
 from alula.ops.softmax import Softmax
+from alula.passes.attention_bias import Addend, bias_maker
 from alula.passes.match import behind, made_by, scalar
 from alula.passes.rewrite import RewritePass
 from alula.passes.views import View, apply_view
 
 WITH_GUARD = 2  # uses of weights that are tested for NaN
+MOST_ADDENDS = 3  # a position bias, a mask of windows and one of what is padded
 
 
 @dataclass(frozen=True)
 class FuseAttention(RewritePass):
-    """matmul(softmax(s * matmul(q, k^T)), v)  =>  attention(q, k, v), on token-major [b,n,heads*d] operands.
+    """matmul(softmax(s * matmul(q, k^T) + bias), v)  =>  attention(q, k, v, bias), on token-major [b,n,heads*d].
 
     The operands may be seen through any views that leave them token-major (a split into heads, a slice of one tensor
-    of all three), and s may stand on q, on k or on their product.  Refused where anything is added to the scores, where
-    the softmax takes another axis, and where its result is used elsewhere too.
+    of all three), and s may stand on q, on k or on their product.  Position biases and masks that are added to the
+    scores become one bias.  Refused where the softmax takes another axis, and where its result is used elsewhere too.
     """
 
     name: ClassVar[str] = "fuse-attention"
     anchors: ClassVar = (Matmul,)
 
     def rewrite(self, node: Node, graph: Graph) -> Value | None:
-        found = _scores(graph, node)
-        if found is None:
+        scores = _scores(graph, node)
+        if scores is None:
             return None
-        dots, scale = found
-        q, k = (behind(value, scales=True) for value in dots.inputs)
+        q, k = (behind(value, scales=True) for value in scores.dots.inputs)
         v = behind(node.inputs[1])
         k_view = k[1].transposed(_swapped(len(k[1].shape)))
         if k_view is None:
@@ -44,28 +46,58 @@ class FuseAttention(RewritePass):
         for heads in _head_counts(k_view):
             views = [token_major(view, heads) for view in (q[1], k_view, v[1])]
             back = _from_token_major(node.output, heads)
-            if back is not None and all(view is not None and view.merged().keeps_order for view in views):
+            bias = bias_maker(scores.addends, heads, guarded=scores.guarded) if scores.addends else None
+            if back is None or (scores.addends and bias is None):
+                continue
+            if all(view is not None and view.merged().keeps_order for view in views):
                 seen = zip((q[0], k[0], v[0]), views, strict=True)
                 tensors = [apply_view(graph, value, view) for value, view in seen if view is not None]
-                return apply_view(graph, graph.add(Attention(heads, scale * q[2] * k[2]), *tensors), back)
+                tensors += [bias(graph)] if bias else []
+                return apply_view(graph, graph.add(Attention(heads, scores.scale * q[2] * k[2]), *tensors), back)
         return None
 
 
-def _scores(graph: Graph, node: Node) -> tuple[Node, float] | None:
-    """Of matmul(softmax(s * matmul(q, k)), v): the inner matmul and s; None where it is something else."""
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """scale * `dots` + the addends; `guarded` where weights of rows that a mask hides become 0."""
+
+    dots: Node
+    scale: float
+    addends: tuple[Addend, ...] = ()
+    guarded: bool = False
+
+
+def _scores(graph: Graph, node: Node) -> Scores | None:
+    """The scores of matmul(softmax(scores), v); None where it is something else."""
     left, right = node.inputs
-    weights, outer, _ = behind(left)
-    weights = _without_guard(weights)
+    guarded, outer, _ = behind(left)
+    weights = _without_guard(guarded)
     softmax = made_by(weights, Softmax)
-    if softmax is None or softmax.op != Softmax(weights.type.rank - 1) or not _dies(graph, weights, behind(left)[0]):
+    if softmax is None or softmax.op != Softmax(weights.type.rank - 1) or not _dies(graph, weights, guarded):
         return None
-    scores, inner, scale = behind(softmax.inputs[0], scales=True)
-    dots = made_by(scores, Matmul)
-    if dots is None or not _keeps_rows(inner) or not _keeps_rows(outer):
+    scores = _sum(softmax.inputs[0])
+    if scores is None or not _keeps_rows(outer):
         return None
-    alike = scores.type.shape[-2:] == left.type.shape[-2:] and right.type.shape[:-2] == left.type.shape[:-2]
-    same_batch = all(value.type.shape[:-2] == scores.type.shape[:-2] for value in dots.inputs)
-    return (dots, scale) if alike and same_batch else None
+    shape = scores.dots.output.type.shape
+    alike = shape[-2:] == left.type.shape[-2:] and right.type.shape[:-2] == left.type.shape[:-2]
+    same_batch = all(value.type.shape[:-2] == shape[:-2] for value in scores.dots.inputs)
+    return replace(scores, guarded=weights is not guarded) if alike and same_batch else None
+
+
+def _sum(value: Value, most: int = MOST_ADDENDS) -> Scores | None:
+    """A product of matrices, scaled, with a few sums after it: seen through views that keep its rows."""
+    value, view, scale = behind(value, scales=True)
+    if not _keeps_rows(view):
+        return None
+    if (dots := made_by(value, Matmul)) is not None:
+        return Scores(dots, scale)
+    add = made_by(value, Add)
+    if add is None or scale != 1 or not most:
+        return None
+    for x, other in (add.inputs, add.inputs[::-1]):
+        if x.type == value.type and (inner := _sum(x, most - 1)) is not None:
+            return replace(inner, addends=(*inner.addends, Addend(other, value.type.shape)))
+    return None
 
 
 def _dies(graph: Graph, weights: Value, guarded: Value) -> bool:
@@ -76,7 +108,7 @@ def _dies(graph: Graph, weights: Value, guarded: Value) -> bool:
 
 
 def _without_guard(value: Value) -> Value:
-    """s of where(isnan(s), 0, s), which exporters write for rows of masks alone: there is no mask here."""
+    """s of where(isnan(s), 0, s), which exporters write for rows that a mask hides as a whole."""
     node = made_by(value, Where)
     if node is None or scalar(node.inputs[1]) != 0:
         return value

@@ -26,7 +26,7 @@ class MergeProjections(RewritePass):
     anchors: ClassVar = (Attention,)
 
     def rewrite(self, node: Node, graph: Graph) -> Value | None:
-        layers = [_projection(graph, value) for value in node.inputs]
+        layers = [_projection(graph, value) for value in node.inputs[:3]]
         shared: dict[Value, list[Node]] = {}
         for layer in layers:
             if layer is not None:

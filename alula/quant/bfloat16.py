@@ -47,18 +47,20 @@ def use_bfloat16(graph: Graph) -> None:
 
 
 def _replace(graph: Graph, node: Node, x: Value, *others: Value) -> None:
-    """The same op on narrow operands; a convolution that scales its input rounds it itself."""
+    """The same op on narrow operands; a convolution that scales its input rounds it itself, biases stay as they are."""
     assert isinstance(node.op, Linear | Conv2d | Attention)
     scaled = isinstance(node.op, Conv2d) and bool(node.op.scale)
     with graph.before(node):
         narrow = x if scaled else graph.add(NARROW, x)
-        operands = [graph.add(NARROW, value) for value in others] if isinstance(node.op, Attention) else others
+        operands = list(others)
+        if isinstance(node.op, Attention):
+            operands[:2] = [graph.add(NARROW, value) for value in others[:2]]
         output = graph.add(replace(node.op, wide=True), narrow, *operands)
     graph.replace(node.output, output)
     graph.remove(node)
 
 
 def _even_heads(node: Node) -> bool:
-    q, k, _ = (value.type for value in node.inputs)
+    q, k, *_ = (value.type for value in node.inputs)
     depth = k.shape[2]
     return q.dtype is DType.F32 and isinstance(depth, int) and depth // node.op.heads % 2 == 0  # type: ignore[attr-defined]

@@ -335,7 +335,12 @@ def attention(draw: Draw, op: type[Attention]) -> Case:
     if byte_values:
         m = draw(fixed_dims)
         shape = (b, n, heads * d), (b, m, heads * d), (b, m, heads * e)
-    return op(heads, draw(moderate), wide, byte_values), types(DType.BF16 if wide else draw(any_of(FLOATS)), *shape)
+    operands = types(DType.BF16 if wide else draw(any_of(FLOATS)), *shape)
+    if draw(st.booleans()):
+        added = draw(st.sampled_from([1, b])), draw(st.sampled_from([1, heads])), draw(st.sampled_from([1, n])), m
+        if added[0] != 0:
+            operands = *operands, TensorType(DType.F32 if wide else operands[0].dtype, added)
+    return op(heads, draw(moderate), wide, byte_values), operands
 
 
 @of(OutlookAttention)

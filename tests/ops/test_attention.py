@@ -34,6 +34,21 @@ def test_against_pytorch(n: int, m: int, heads: int, d: int, e: int, scale: floa
     np.testing.assert_allclose(got, wanted.transpose(1, 2).flatten(2).numpy(), rtol=1.2e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("bias", [(1, 1, 1, 9), (1, 3, 4, 9), (2, 1, 4, 9), (6, 3, 1, 9), (3, 3, 4, 9)], ids=str)
+def test_a_bias_against_pytorch(bias: tuple[int, ...], wide: bool) -> None:
+    """Batch elements take the biases in turns."""
+    arrays = normal(6, 4, 12), normal(6, 9, 12), normal(6, 9, 6)
+    q, k, v = (to_bfloat16(x) for x in arrays) if wide else arrays
+    added = normal(*bias)
+    added[..., 2] = -np.inf
+    mask = torch.from_numpy(added).double().repeat(6 // bias[0], 1, 1, 1)
+    seen = (heads_of(from_bfloat16(x) if wide else x, 3) for x in (q, k, v))
+    wanted = F.scaled_dot_product_attention(*seen, attn_mask=mask, scale=0.5)
+    (got,) = apply_op(Attention(3, 0.5, wide), q, k, v, added)
+    np.testing.assert_allclose(got, wanted.transpose(1, 2).flatten(2).numpy(), rtol=1.2e-7, atol=1e-9)
+
+
 def test_wide_takes_bfloat16_and_gives_float32() -> None:
     q, k, v = (to_bfloat16(normal(2, n, columns)) for n, columns in ((5, 12), (7, 12), (7, 9)))
     (got,) = apply_op(Attention(3, 0.5, wide=True), q, k, v)
@@ -75,6 +90,10 @@ def test_types_and_macs() -> None:
     texts = ["f32[N,4,12]", "f32[N,9,12]", "f32[N,9,6]"]
     assert infer(Attention(3, 1.0), *texts) == "f32[N,4,6]"
     assert infer(Attention(3, 1.0, wide=True), *(text.replace("f32", "bf16") for text in texts)) == "f32[N,4,6]"
+    assert infer(Attention(3, 1.0), *texts, "f32[1,3,4,9]") == "f32[N,4,6]"
+    assert infer(Attention(3, 1.0), *texts, "f32[N,1,1,9]") == "f32[N,4,6]"
+    windows = [text.replace("N", "N*8") for text in texts]
+    assert infer(Attention(3, 1.0), *windows, "f32[4,1,4,9]") == "f32[N*8,4,6]"
     operands = [parse_type(text) for text in texts]
     op = Attention(3, 1.0)
     assert op.macs(operands, infer_types(op, operands)) == symbol("N") * (3 * 4 * 9 * (4 + 2))
@@ -94,3 +113,17 @@ def test_refusals() -> None:
     assert refusal(Attention(3, 1.0, wide=True), "bf16[N,4,12]", k, v) == "expected bf16, got f32[N,9,12]"
     assert refusal(Attention(3, 1.0), "f32[4,12]", k, v) == "expected rank 3 (b,n,c), got f32[4,12]"
     assert refusal(Attention(3, 1.0), "f32[N,4,C]", k, v) == "expected a fixed number of columns, got C"
+
+
+@pytest.mark.parametrize("bias", ["f32[2,1,1,9]", "f32[1,2,4,9]", "f32[1,1,3,9]", "f32[1,3,4,1]", "f32[0,1,1,9]"])
+def test_biases_that_do_not_fit(bias: str) -> None:
+    got = refusal(Attention(3, 1.0), "f32[N,4,12]", "f32[N,9,12]", "f32[N,9,6]", bias)
+    assert got == f"expected bias[g,3 or 1,4 or 1,9], g a divisor of N, got {bias}"
+
+
+def test_a_bias_of_another_type_is_refused() -> None:
+    texts = "f32[N,4,12]", "f32[N,9,12]", "f32[N,9,6]"
+    assert refusal(Attention(3, 1.0), *texts, "f16[1,1,1,9]") == "expected f32, got f16[1,1,1,9]"
+    narrow = [text.replace("f32", "bf16") for text in texts]
+    assert refusal(Attention(3, 1.0, wide=True), *narrow, "bf16[1,1,1,9]") == "expected f32, got bf16[1,1,1,9]"
+    assert refusal(Attention(3, 1.0), *texts, "f32[1,1,9]") == "expected rank 4 (g,h,n,m), got f32[1,1,9]"

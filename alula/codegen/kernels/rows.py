@@ -105,6 +105,19 @@ def weights_of_row(
     return e.spread(math.tree_add(e, sums))
 
 
+def add_to_row(e: Emitter, row: Ptr, other: Ptr, count: int, factor: float) -> Vec:
+    """row[count] = factor * row + other; returns the largest element, in every lane."""
+    lowest = [e.constant(float("-inf"))] * parts(e)
+
+    def added(piece: Piece, most: Sequence[Vec]) -> list[Vec]:
+        pairs = zip(load_parts(e, row, piece), load_parts(e, other, piece), strict=True)
+        values = [e.fma(value, factor, more) for value, more in pairs]
+        store_parts(e, values, row, piece)
+        return [e.max(value, best) for value, best in zip(inside(e, values, piece, float("-inf")), most, strict=True)]
+
+    return e.spread(math.tree_max(e, fold_row(e, count, lowest, added)))
+
+
 def scale_row(e: Emitter, row: Ptr, count: int, factor: Vec) -> None:
     """row[count] *= factor."""
 

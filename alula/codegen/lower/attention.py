@@ -9,7 +9,7 @@ from itertools import accumulate
 from alula.codegen.expression import Expression
 from alula.codegen.groups import Group
 from alula.codegen.kernels.dot import DOT_F32, DOT_INT8, Dot, dot_for
-from alula.codegen.kernels.rows import columns, row_max, weights_of_row
+from alula.codegen.kernels.rows import add_to_row, columns, row_max, weights_of_row
 from alula.codegen.kernels.tile import panel_width
 from alula.codegen.kernels.tiling import Strides, Tiling, call_tile, for_tiles, tiling_for
 from alula.codegen.kernels.transpose import emit_transpose
@@ -38,6 +38,16 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class Bias:
+    """Where a bias[g,heads,n,m] lies: elements from one to the next along each axis, 0 where it is repeated."""
+
+    period: Dim
+    batch: Dim
+    head: Dim
+    row: Dim
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """What of an attention is fixed in the code: n queries and m keys of d columns, values of v columns."""
 
@@ -50,6 +60,7 @@ class Shape:
     q_rows: Rows
     k_rows: Rows
     v_rows: Rows
+    bias: Bias | None
     tiling: Tiling
     mixing: Mixing
     narrowing: Expression
@@ -73,14 +84,15 @@ def padded_keys(m: int, target: CpuTarget) -> int:
 
 @lowers(Attention)
 def lower_attention(state: Lowering, group: Group) -> None:
-    """softmax(scale * q k^T) v, head by head; one chunk is one head of one batch element."""
+    """softmax(scale * q k^T + bias) v, head by head; one chunk is one head of one batch element."""
     node = group.anchor
     op = node.op
     assert isinstance(op, Attention)
     if op.scale <= 0:
         raise CodegenError(f"attention {node.origin}: expected a scale > 0, got {op.scale}")
     dot = dot_for(node.inputs[0].type.dtype)
-    (q, q_rows), (k, k_rows), (v, v_rows) = (_operand(state, value, dot) for value in node.inputs)
+    (q, q_rows), (k, k_rows), (v, v_rows) = (_operand(state, value, dot) for value in node.inputs[:3])
+    added = [state.with_columns(value) for value in node.inputs[3:]]
     output = state.output(group.output)
     batch, n, width = output.type.shape
     keys, columns = (fixed(dim, "attention size") for dim in k.type.shape[1:])
@@ -106,6 +118,7 @@ def lower_attention(state: Lowering, group: Group) -> None:
         q_rows,
         k_rows,
         v_rows,
+        _bias(added[0]) if added else None,
         tiling,
         mixing,
         builder.expression(()),
@@ -115,7 +128,7 @@ def lower_attention(state: Lowering, group: Group) -> None:
             f"attention {node.origin}: expected heads of at most {WIDEST_HEAD} columns, got {max(shape.d, shape.v)}"
         )
     state.scratch(shape.rooms(state.target)[-1])
-    views = [q, k, v, output]
+    views = [q, k, v, output, *added]
     kernel = state.kernel(
         "attention", shape, views, lambda chunk: emit_attention(chunk, shape), len(builder.parameters)
     )
@@ -134,6 +147,12 @@ def _operand(state: Lowering, value: Value, dot: Dot) -> tuple[View, Rows]:
     return view, Rows(view.strides[0], fixed(view.strides[1], "row stride"))
 
 
+def _bias(view: View) -> Bias:
+    """Where it lies, once its columns are contiguous."""
+    batch, head, row, _ = (0 if size == 1 else step for size, step in zip(view.type.shape, view.strides, strict=True))
+    return Bias(view.type.shape[0], batch, head, row)
+
+
 def emit_attention(chunk: Chunk, shape: Shape) -> None:
     """One chunk: keys into panels, values as the second product takes them, then a tile of queries after the other."""
     e, tiling = chunk.e, shape.tiling
@@ -146,6 +165,7 @@ def emit_attention(chunk: Chunk, shape: Shape) -> None:
     )
     width = shape.heads * shape.v
     out = chunk.operands[3].at(batch * (shape.n * width) + head * shape.v)
+    bias = _bias_of(chunk, shape.bias, batch, head)
     keys, scores, values, weights, scales = (chunk.scratch.at(start) for start in shape.rooms(e.target)[:-1])
     pack_keys(e, shape, k, keys)
     mixer = Mixer(e, shape.mixing, values, scores if tiling_in_place(shape) else weights, scales)
@@ -154,16 +174,20 @@ def emit_attention(chunk: Chunk, shape: Shape) -> None:
     factors = e.stack(tiling.rows * e.lanes)
     padded = padded_keys(shape.m, e.target)
 
+    scale = shape.scale if bias is None else 1.0  # beside a bias it is applied before
+
     def tile(count: int, row: Int, valid: Int) -> None:
         emit_scores(e, shape, count, q.at(row * shape.q_rows.row), keys, scores)
         with e.loop(valid) as loop:
-            most = row_max(e, scores.at(loop.index * padded), shape.m)
+            line = scores.at(loop.index * padded)
+            if shape.bias is None or bias is None:
+                most = row_max(e, line, shape.m)
+            else:
+                most = add_to_row(e, line, bias.at((row + loop.index) * e.dim(shape.bias.row)), shape.m, shape.scale)
             e.store(most, factors, loop.index * e.lanes)
         with e.loop(valid) as loop:
             line, most = scores.at(loop.index * padded), e.load(factors, loop.index * e.lanes)
-            total = weights_of_row(
-                e, line, shape.m, shape.scale, most, mixer.store(loop.index), shape.mixing.tiling.dot
-            )
+            total = weights_of_row(e, line, shape.m, scale, most, mixer.store(loop.index), shape.mixing.tiling.dot)
             e.store(1.0 / total, factors, loop.index * e.lanes)
 
         def use(first: int, some: int, mixed: Callable[[Int, int], Vec]) -> None:
@@ -176,6 +200,15 @@ def emit_attention(chunk: Chunk, shape: Shape) -> None:
         mixer.mix(count, room, use)
 
     for_tiles(e, tiling, e.int(0), e.int(shape.n), shape.n, tile)
+
+
+def _bias_of(chunk: Chunk, bias: Bias | None, batch: Int, head: Int) -> Ptr | None:
+    """The bias of a head of a batch element."""
+    if bias is None:
+        return None
+    e = chunk.e
+    place = e.int(0) if bias.period == 1 else batch % e.dim(bias.period)
+    return chunk.operands[4].at(place * e.dim(bias.batch) + head * e.dim(bias.head))
 
 
 def tiling_in_place(shape: Shape) -> bool:

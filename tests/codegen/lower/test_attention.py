@@ -9,10 +9,10 @@ from alula.core.errors import CodegenError
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
 from alula.ops.attention import Attention
-from alula.ops.elementwise import Cast
+from alula.ops.elementwise import Cast, Neg
 from alula.ops.quantize import Quantize
 from alula.ops.reference import run_reference
-from alula.ops.shape import Slice
+from alula.ops.shape import Reshape, Slice, Transpose
 from tests.codegen.harness import N, assert_close, assert_narrowed, f32, graph_of, joined, random_array, run
 
 SIZES = [  # heads, queries, keys, columns of q and k, columns of v
@@ -34,6 +34,61 @@ def test_sizes(target, compiled):
     result = run(compiled(joined(*(attention(*size) for size in SIZES)), target))
     assert_close(result, ulps=30, floor=1.0)
     assert result.compiled.labels == ["attention"] * len(SIZES)
+
+
+BIASES = [(1, 1, 1), (1, 3, 14), (4, 1, 14), (4, 3, 1), (1, 3, 1)]  # periods, heads, queries
+
+
+def biased(bias, m=17, wide=False, byte_values=False, negative=None):
+    """Attention of windows: four for each image."""
+    graph = Graph("biased", {"N": (1, 64)})
+    inputs = [graph.input(s, f32(N, 4, a, 24)) for s, a in (("q", 14), ("k", m), ("v", m))]
+    operands = [graph.add(Reshape((N * 4, *x.type.shape[2:])), x) for x in inputs]
+    operands = [graph.add(Cast(DType.BF16), x) if wide else x for x in operands]
+    array = np.random.default_rng(3).standard_normal((*bias, m)).astype(np.float32)
+    if negative is not None:
+        array[..., :5] = negative
+    op = Attention(3, 8**-0.5, wide, byte_values)
+    graph.output("y", graph.add(op, *operands, graph.constant(array)))
+    return graph
+
+
+def test_biases(target, compiled):
+    graphs = [biased(bias, m) for bias in BIASES for m in (16, 17)]
+    result = run(compiled(joined(*graphs), target))
+    assert_close(result, ulps=60, floor=1.0)
+    assert result.compiled.labels == ["attention"] * len(graphs)
+
+
+@pytest.mark.parametrize("negative", [-1e4, -3.4028235e38, -np.inf])
+def test_masks_hide(negative, target, compiled):
+    program = compiled(biased((4, 1, 14), negative=negative), target)
+    result = run(program)
+    assert_close(result, ulps=60, floor=1.0)
+    q, k, v = result.inputs
+    hidden = run(program, [q, np.where(np.arange(17)[:, None] < 5, 7, k).astype(np.float32), v])
+    assert np.array_equal(hidden.outputs[0], result.outputs[0])
+
+
+@pytest.mark.parametrize(("wide", "byte_values"), [(True, False), (True, True), (False, True)])
+def test_biases_of_narrow_products(wide, byte_values, every_target, compiled):
+    def build():
+        return joined(*(biased(bias, 33, wide, byte_values, negative=-np.inf) for bias in BIASES))
+
+    result = run(compiled(build(), every_target))
+    assert_mixed(result, build, 2.0**-7 if not byte_values else 2.0**-13)
+    assert {label for label in result.compiled.labels if label not in ("cast", "copy")} == {"attention"}
+
+
+def test_a_bias_that_is_computed(target, compiled):
+    graph = Graph("masked", {"N": (1, 64)})
+    q, k, v = (graph.input(name, f32(N, rows, 16)) for name, rows in (("q", 5), ("k", 9), ("v", 9)))
+    bias = graph.input("bias", f32(N, 2, 9, 5))
+    turned = graph.add(Transpose((0, 1, 3, 2)), graph.add(Neg(), bias))
+    graph.output("y", graph.add(Attention(2, 0.25), q, k, v, turned))
+    result = run(compiled(graph, target))
+    assert_close(result, ulps=30, floor=1.0)
+    assert result.compiled.labels == ["neg", "transpose", "attention"]
 
 
 @pytest.mark.parametrize("factor", [30.0, 3000.0])
