@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -101,7 +102,7 @@ class Subject:
         """The ONNX file, by PyTorch's exporter, with a dynamic batch."""
         import torch
 
-        path = self.folder / f"{self.name}-torch{torch.__version__.split('+')[0]}.onnx"
+        path = self.folder / f"{self.name}-{weights_digest(self.module)}-torch{torch.__version__.split('+')[0]}.onnx"
         if not path.exists():
             unfinished = path.with_suffix(".unfinished")
             with warnings.catch_warnings():
@@ -135,23 +136,23 @@ class Subject:
         return openvino_nncf(self.onnx_path, self.calibration)
 
 
+def weights_digest(module: torch.nn.Module) -> str:
+    """A few letters that other weights would not have."""
+    digest = hashlib.sha256()
+    for tensor in module.state_dict().values():
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()[:8]
+
+
 def named_subject(name: str, folder: Path) -> Subject:
     """The model called `name`, with the package's weights or random ones.  Raises UsageError for an unknown name."""
+    from alula.models.zoo import ready_model
+    from bench.zoo.subject import zoo_subject
     from bench.zoo.table import MODELS
 
-    module, size = _random(name) if name in MODELS else _ready(name)
     folder.mkdir(parents=True, exist_ok=True)
-    return Subject(f"{name}-{size}", module, (3, size, size), folder)
-
-
-def _ready(name: str) -> tuple[torch.nn.Module, int]:
-    from alula.models.zoo import ready_model
-
+    if name in MODELS:
+        return zoo_subject(name, folder)
     module = ready_model(name, seed=SEED).module
-    return module, module.config.image_size
-
-
-def _random(name: str) -> tuple[torch.nn.Module, int]:
-    from bench.zoo.table import MODELS, random_model
-
-    return random_model(name, SEED), MODELS[name].size
+    size = module.config.image_size
+    return Subject(f"{name}-{size}", module, (3, size, size), folder)

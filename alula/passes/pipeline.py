@@ -13,6 +13,7 @@ from alula.passes.fold_input_normalisation import FoldInputNormalisation
 from alula.passes.fold_pad import FoldPad
 from alula.passes.fold_scale_shift import FoldScaleShift
 from alula.passes.fuse_attention import FuseAttention
+from alula.passes.fuse_gates import FuseGates
 from alula.passes.fuse_gelu import FuseGelu
 from alula.passes.fuse_layer_norm import FuseLayerNorm
 from alula.passes.fuse_linear import FuseLinear
@@ -52,6 +53,7 @@ PIPELINE: tuple[Pass, ...] = (
     CANONICAL,
     FuseLinear(),
     FuseGelu(),
+    FuseGates(),
     FuseLayerNorm(),
     FuseAttention(),
     FuseUnfold(),

@@ -39,8 +39,4 @@ def squeezenet(
         else:
             parts.append(Fire(channels, outputs // 8, outputs))
             channels = outputs
-    module = nn.Sequential(*parts, nn.Conv2d(channels, classes, 1), nn.ReLU(), GlobalMean())
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d):  # without normalisation, only weights of this size keep values as they are
-            nn.init.kaiming_normal_(part.weight)
-    return module
+    return nn.Sequential(*parts, nn.Conv2d(channels, classes, 1), nn.ReLU(), GlobalMean())

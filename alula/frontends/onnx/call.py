@@ -34,12 +34,27 @@ class Sizes:
     dims: Array
 
 
-Operand = Value | Sizes | None
-Result = Value | Sizes | Sequence[Value | Sizes | None]
+@dataclass(frozen=True, eq=False, slots=True)
+class Places:
+    """Integers b * step + offsets, b counting from 0 to `count`, the batch, along a first axis that offsets repeat."""
+
+    count: Dim
+    step: int
+    offsets: Array
+
+    @property
+    def shape(self) -> tuple[Dim, ...]:
+        """Of the tensor that it stands for."""
+        return (self.count, *self.offsets.shape[1:])
+
+
+Operand = Value | Sizes | Places | None
+Result = Value | Sizes | Places | Sequence[Value | Sizes | None]
 Importer = Callable[..., Result]
 
 IMPORTS: dict[str, Importer] = {}
 FOLDS: dict[str, Callable[..., Any]] = {}
+COUNTS: dict[str, Callable[..., Any]] = {}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,6 +75,11 @@ def folds(*names: str) -> Callable[[F], F]:
     It is called as fold(call, *arrays), None for one that is left out, and gives an array or several.
     """
     return registers(FOLDS, names)
+
+
+def counts(*names: str) -> Callable[[F], F]:
+    """Make a function what these operators do with `Places` among their operands; it is called as an importer is."""
+    return registers(COUNTS, names)
 
 
 @dataclass(slots=True)
@@ -121,6 +141,8 @@ class Call(GraphCall):
 
     def dims(self, value: Operand, what: str) -> tuple[Dim, ...]:
         """The elements of a vector of sizes."""
+        if isinstance(value, Places):
+            self.refuse(f"with {what} that counts the batch")
         if isinstance(value, Sizes):
             return tuple(value.dims.reshape(-1).tolist())
         return tuple(self.ints(value, what))

@@ -8,14 +8,15 @@ from alula.core.dims import Dim, quotient
 from alula.frontends.call import channels_first, channels_last
 from alula.frontends.moves import cut
 from alula.frontends.onnx.call import Call, imports
+from alula.frontends.transposed import folded, transposed
 from alula.ir.graph import Value
 from alula.ir.types import fixed
 from alula.ops import shape as op_shape
 from alula.ops.conv import Conv2d
 from alula.ops.elementwise import Add
-from alula.ops.matmul import Linear, Matmul
+from alula.ops.matmul import Matmul
 from alula.ops.shape import Concat
-from alula.ops.unfold import Fold, Unfold
+from alula.ops.unfold import Unfold
 from alula.ops.windows import Pad, Pair, dilated, window_counts
 
 
@@ -203,28 +204,9 @@ def conv_transpose(call: Call, x: Value, weight: Value, bias: Value | None = Non
     stride, dilation = (two(call, call.get(name, None), 1, rank) for name in ("strides", "dilations"))
     extra = two(call, call.get("output_padding", None), 0, rank)
     picture = image(call, x)
-    n, h, w, c = picture.type.shape
-    counts = (fixed(h, "height"), fixed(w, "width"))
+    counts = (fixed(picture.type.shape[1], "height"), fixed(picture.type.shape[2], "width"))
     size, pad = _transposed_size(call, rank, counts, kernel, stride, dilation, extra)
-    per_group = fixed(weight.type.shape[1], "features")
-    channels = fixed(c, "channel count")
-    if groups < 1 or channels % groups or weight.type.shape[0] != channels:
-        call.refuse(f"of {channels} channels in {groups} groups with a weight {weight.type}")
-    flat = call.reshape(weight, groups, channels // groups, per_group, kernel[0] * kernel[1])
-    parts = []
-    for group in range(groups):
-        rows = call.reshape(cut(call, flat, 0, group, group + 1), *flat.type.shape[1:])
-        rows = call.reshape(call.transpose(rows, 2, 1, 0), kernel[0] * kernel[1] * per_group, channels // groups)
-        own = cut(call, picture, 3, group * (channels // groups), (group + 1) * (channels // groups))
-        if rows.is_constant:
-            spread = call.add(Linear(), own, rows)
-        else:
-            spread = call.add(Matmul(), own, call.transpose(rows, 1, 0))
-        windows = call.reshape(spread, n, h, w, kernel[0] * kernel[1], per_group)
-        parts.append(_folded(call, windows, size, kernel, stride, pad, dilation))
-    y = parts[0] if len(parts) == 1 else call.add(Concat(axis=3), *parts)
-    if bias is not None:
-        y = call.add(Add(), y, bias)
+    y = transposed(call, picture, weight, bias, groups, size=size, stride=stride, pad=pad, dilation=dilation)
     return from_image(call, y, rank)
 
 
@@ -259,28 +241,6 @@ def _transposed_size(
     return (size[0], size[1]), pad_of(sides)
 
 
-def _folded(call: Call, windows: Value, size: Pair, kernel: Pair, stride: Pair, pad: Pad, dilation: Pair) -> Value:
-    """The windows added up over all they reach, then cut to `size`: rows beyond the last window stay zero."""
-    reach = dilated(kernel, dilation)
-    _, h, w, _, _ = windows.type.shape
-    counts = (fixed(h, "height"), fixed(w, "width"))
-    whole = [(counts[i] - 1) * stride[i] + reach[i] for i in (0, 1)]
-    if (
-        all(0 <= pad[i] < reach[i % 2] for i in range(4))
-        and all(size[i] + pad[i] + pad[i + 2] >= reach[i] for i in (0, 1))
-        and window_counts(*size, kernel, stride, pad, dilation) == counts
-    ):
-        return call.add(Fold(size=size, kernel=kernel, stride=stride, pad=pad, dilation=dilation), windows)
-    op = Fold(size=(whole[0], whole[1]), kernel=kernel, stride=stride, pad=(0, 0, 0, 0), dilation=dilation)
-    y = call.add(op, windows)
-    beyond = [max(0, size[i] + pad[i] - whole[i]) for i in (0, 1)]
-    if any(beyond):
-        y = call.add(op_shape.Pad(before=(0, 0, 0, 0), after=(0, beyond[0], beyond[1], 0)), y)
-    for i in (0, 1):
-        y = cut(call, y, i + 1, pad[i], pad[i] + size[i])
-    return y
-
-
 @imports("Col2Im")
 def col2im(call: Call, x: Value, image_shape: Value, block_shape: Value) -> Value:
     """y[n,c,h,w] of x[n,c*kh*kw,windows]: every window added back where it came from."""
@@ -308,4 +268,4 @@ def col2im(call: Call, x: Value, image_shape: Value, block_shape: Value) -> Valu
         call.refuse(f"of {mixed} columns for blocks of {spots}")
     apart = call.reshape(x, batch, channels, spots, *counts)
     windows = call.transpose(apart, 0, 3, 4, 2, 1)
-    return channels_first(call, _folded(call, windows, (size[0], size[1]), kernel, stride, pad, dilation))
+    return channels_first(call, folded(call, windows, (size[0], size[1]), kernel, stride, pad, dilation))

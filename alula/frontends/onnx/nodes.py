@@ -13,7 +13,7 @@ from onnx.defs import SchemaError, get_schema
 
 from alula.core.dtype import DType
 from alula.frontends.call import Refused
-from alula.frontends.onnx.call import Call, Operand
+from alula.frontends.onnx.call import Call, Operand, Places
 from alula.ir.graph import Value
 from alula.ir.types import TensorType
 
@@ -110,4 +110,6 @@ def value_type(operand: Operand) -> TensorType | None:
     """The type of an operand."""
     if isinstance(operand, Value):
         return operand.type
-    return None if operand is None else TensorType(DType.I64, operand.dims.shape)
+    if operand is None:
+        return None
+    return TensorType(DType.I64, operand.shape if isinstance(operand, Places) else operand.dims.shape)

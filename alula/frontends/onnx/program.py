@@ -16,7 +16,7 @@ from alula.core.errors import GraphError, ImportFailed, ShapeError, UnsupportedO
 from alula.frontends.call import Refused
 from alula.frontends.onnx import DimRange
 from alula.frontends.onnx.batch import NAME, input_types
-from alula.frontends.onnx.call import FOLDS, IMPORTS, Call, Operand, Sizes, sizes_or_constant
+from alula.frontends.onnx.call import COUNTS, FOLDS, IMPORTS, Call, Operand, Places, Sizes, sizes_or_constant
 from alula.frontends.onnx.control import loop, scan
 from alula.frontends.onnx.functions import Functions
 from alula.frontends.onnx.nodes import (
@@ -41,6 +41,7 @@ FAMILIES = (
     "math",
     "matmul",
     "norm",
+    "places",
     "pool",
     "quantize",
     "recurrent",
@@ -200,11 +201,14 @@ class Reader:
             raise Refused(why_unknown(node.op_type) if default else "")
         self._check_kinds(node)
         call = Call(self.graph, self._attributes(node), self._version(node.op_type), wanted, views=self.views)
-        result = self._folded(call, node.op_type, operands)
+        if any(isinstance(operand, Places) for operand in operands):
+            result = _counted(call, node.op_type, operands)
+        else:
+            result = self._folded(call, node.op_type, operands)
         if result is None:
             result = self._converted(call, node.op_type, operands)
         call.check_read()
-        results = [result] if isinstance(result, Value | Sizes) else list(result)
+        results = [result] if isinstance(result, Value | Sizes | Places) else list(result)
         if any(value is None for value in results[:wanted]) or len(results) < wanted:
             missing = next(place for place in range(wanted) if place >= len(results) or results[place] is None)
             if node.output[missing]:
@@ -221,14 +225,19 @@ class Reader:
                 arrays.append(operand.dims)
             elif operand is None:
                 arrays.append(None)
-            elif operand.data is None or operand.data.dtype.kind not in "biu" or operand.data.size > LARGEST_FOLD:
+            elif (
+                not isinstance(operand, Value)
+                or operand.data is None
+                or operand.data.dtype.kind not in "biu"
+                or operand.data.size > LARGEST_FOLD
+            ):
                 return None
             else:
                 arrays.append(operand.data)
         check_arguments(FOLDS[name], call, arrays)
         found = FOLDS[name](call, *arrays)
-        if found is None:
-            return None
+        if found is None or isinstance(found, Places):
+            return found
         if isinstance(found, list):
             return [sizes_or_constant(call, np.asarray(item)) for item in found]
         return sizes_or_constant(call, np.asarray(found))
@@ -352,3 +361,11 @@ class Reader:
             return f"{what} (at {', '.join(name or 'a node without a name' for name in names[:NAMED])}{more})"
 
         return "; ".join(entry(what, names) for what, names in self.refusals.items())
+
+
+def _counted(call: Call, name: str, operands: list[Operand]) -> Any:
+    """The result of operands of which some count the batch."""
+    if name not in COUNTS:
+        raise Refused("of numbers that count the batch")
+    check_arguments(COUNTS[name], call, operands)
+    return COUNTS[name](call, *operands)

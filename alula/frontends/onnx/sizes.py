@@ -10,7 +10,7 @@ import numpy as np
 
 from alula.core.dims import LARGEST_SIZE, Dim, Expr, bounds
 from alula.core.dtype import Array, cast_array
-from alula.frontends.onnx.call import Call, Operand, Result, axis_of, folds, imports, sizes_or_constant
+from alula.frontends.onnx.call import Call, Operand, Places, Result, axis_of, folds, imports, sizes_or_constant
 from alula.frontends.onnx.source import DTYPES
 from alula.ir.graph import Value
 
@@ -374,8 +374,11 @@ for _name, _formula in _EXTREMES.items():
 
 
 @folds("Range")
-def range_(call: Call, start: Array, limit: Array, delta: Array) -> Array | None:
+def range_(call: Call, start: Array, limit: Array, delta: Array) -> Array | Places | None:
     """start, start + delta, ... before limit."""
+    ends = integers(limit)
+    if len(ends) == 1 and isinstance(ends[0], Expr) and (integers(start), integers(delta)) == ([0], [1]):
+        return Places(ends[0], 1, np.zeros(1, np.int64))
     first, last, step = (fixed_integers(call, array, "a range")[0] for array in (start, limit, delta))
     if step == 0:
         call.refuse("with a delta of 0")

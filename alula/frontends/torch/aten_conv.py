@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from alula.core.dims import quotient
 from alula.frontends.call import channels_first
 from alula.frontends.torch.call import Call, image, imports, pair
+from alula.frontends.transposed import transposed as transposed_convolution
 from alula.ir.graph import Value
 from alula.ir.types import fixed
 from alula.ops import shape as op_shape
@@ -71,11 +72,11 @@ def convolution(
     groups: int,
     *_: bool,
 ) -> Value:
-    """The general form, of which we have the forward one over two axes; traces add which library may compute it."""
-    if transposed:
-        call.refuse("transposed")
+    """The general form, over two axes; traces add which library may compute it."""
     if weight.type.rank != 4:
         call.refuse(f"with a weight {weight.type}")
+    if transposed:
+        return _transposed(call, x, weight, bias, stride, both_sides(padding), dilation, groups)
     return _convolved(call, x, weight, bias, stride, both_sides(padding), dilation, groups)
 
 
@@ -86,6 +87,16 @@ def _convolved(
     op = Conv2d(stride=pair(stride), pad=pad, dilation=pair(dilation), groups=groups)
     operands = (x, call.transpose(weight, 0, 2, 3, 1), *([] if bias is None else [bias]))
     return channels_first(call, call.add(op, *operands))
+
+
+def _transposed(
+    call: Call, x: Value, weight: Value, bias: Value | None, stride: Sizes, pad: Pad, dilation: Sizes, groups: int
+) -> Value:
+    """weight[c,o/groups,kh,kw]; PyTorch has worked out the result's size, with what is added after the last window."""
+    height, width = (fixed(dim, "size") for dim in call.type.shape[2:])
+    window = {"stride": pair(stride), "dilation": pair(dilation)}
+    y = transposed_convolution(call, image(call, x), weight, bias, groups, size=(height, width), pad=pad, **window)
+    return channels_first(call, y)
 
 
 def _kernel(weight: Value) -> Pair:

@@ -14,6 +14,7 @@ from alula.frontends.torch import (  # noqa: F401  importing a family registers 
     aten_conv,
     aten_create,
     aten_indexing,
+    aten_logic,
     aten_math,
     aten_matmul,
     aten_norm,

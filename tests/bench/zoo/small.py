@@ -27,7 +27,7 @@ SMALL: dict[str, tuple[int, dict[str, Any]]] = {
             "strides": [1, 2],
             "num_block_repeats": [1, 2],
             "expand_ratios": [1, 4],
-            "hidden_dim": 64,
+            "hidden_dim": 1280,
             "image_size": 32,
         },
     ),

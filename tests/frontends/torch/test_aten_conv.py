@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from alula.core.errors import UnsupportedOperator
 from alula.frontends.torch import from_torch
+from alula.passes.pipeline import optimise
 from tests.frontends.torch.importing import Function, agree, all_agree, image, op_names
 
 SHAPE = (4, 9, 7)
@@ -36,8 +37,32 @@ FORMS = {
 }
 
 
+TRANSPOSED = {
+    "plain": nn.ConvTranspose2d(4, 6, 3),
+    "side by side": nn.ConvTranspose2d(4, 6, 2, stride=2),
+    "side by side, no bias": nn.ConvTranspose2d(4, 6, (2, 3), stride=(2, 3), bias=False),
+    "side by side, groups": nn.ConvTranspose2d(4, 6, 2, stride=2, groups=2),
+    "padding": nn.ConvTranspose2d(4, 6, 4, stride=2, padding=1),
+    "output padding": nn.ConvTranspose2d(4, 6, 3, stride=(3, 2), padding=1, output_padding=(2, 1)),
+    "side by side, output padding": nn.ConvTranspose2d(4, 6, 2, stride=2, output_padding=1),
+    "side by side, padding": nn.ConvTranspose2d(4, 6, 2, stride=2, padding=1),
+    "dilation": nn.ConvTranspose2d(4, 6, 2, stride=2, dilation=(1, 2)),
+    "groups": nn.ConvTranspose2d(4, 6, 3, groups=2, bias=False),
+    "weight that is computed": lambda x: F.conv_transpose2d(x, x[:1].transpose(0, 1)[:, :, :3, :3] * 2),
+}
+
+
 def test_forms() -> None:
     all_agree(FORMS, *SHAPE)
+
+
+def test_transposed_forms() -> None:
+    all_agree(TRANSPOSED, *SHAPE)
+
+
+def test_windows_side_by_side_are_moved_once() -> None:
+    graph = optimise(agree(nn.ConvTranspose2d(4, 6, 2, stride=2), *SHAPE))
+    assert op_names(graph) == ["transpose", "linear", "reshape", "transpose", "reshape"]
 
 
 def test_a_convolution_is_channels_last_between_two_transposes() -> None:
@@ -49,20 +74,12 @@ def test_a_convolution_is_channels_last_between_two_transposes() -> None:
 @pytest.mark.parametrize(
     ("module", "text"),
     [
-        (nn.ConvTranspose2d(3, 2, 3), "aten.convolution.default transposed (once, at conv.py:"),
         (
             Function(lambda x: F.conv1d(x[:, 0], torch.ones(3, 8, 1))),
             "with a weight f32[3,8,1]",
         ),
         (Function(lambda x: F.conv3d(x[:, None], torch.ones(1, 1, 1, 1, 1))), "with a weight f32[1,1,1,1,1]"),
-        (
-            Function(
-                lambda x: torch.ops.aten.convolution(
-                    x, torch.ones(3, 2, 3, 3), None, [1, 1], [0, 0], [1, 1], True, [0, 0], 1
-                )
-            ),
-            "aten.convolution.default transposed",
-        ),
+        (Function(lambda x: F.conv_transpose1d(x[:, 0], torch.ones(8, 2, 3))), "with a weight f32[8,2,3]"),
     ],
 )
 def test_refused(module: nn.Module, text: str) -> None:
