@@ -206,6 +206,7 @@ def conv_transpose(call: Call, x: Value, weight: Value, bias: Value | None = Non
     picture = image(call, x)
     counts = (fixed(picture.type.shape[1], "height"), fixed(picture.type.shape[2], "width"))
     size, pad = _transposed_size(call, rank, counts, kernel, stride, dilation, extra)
+    weight = call.reshape(weight, *weight.type.shape[:2], *kernel)
     y = transposed(call, picture, weight, bias, groups, size=size, stride=stride, pad=pad, dilation=dilation)
     return from_image(call, y, rank)
 
