@@ -9,7 +9,9 @@ import numpy as np
 from alula.core.dtype import Array, DType
 from alula.core.errors import UsageError
 from alula.ir.graph import Graph, Value
+from alula.quant.balance import balanced
 from alula.quant.calibration import Activation, Calibration, graph_digest
+from alula.quant.histogram import Floats
 from alula.quant.observed import Observed
 from alula.quant.products import depthwise, narrowable
 from alula.quant.ranges import Range, channels, root, value_name
@@ -19,7 +21,9 @@ Run = Callable[[Sequence[Array]], Sequence[Array]]
 Runner = Callable[[Graph], Run]  # a graph as something that gives its outputs for its inputs
 
 
-def calibrate(graph: Graph, data: Iterable[Array | Sequence[Array]], runner: Runner) -> Calibration:
+def calibrate(
+    graph: Graph, data: Iterable[Array | Sequence[Array]], runner: Runner, *, balancing: bool = True
+) -> Calibration:
     """What the first operand of every product that can be one of bytes is like, over all of `data`, image by image.
 
     An item of data is an array for the graph's only input, or one for each input, with any batch.  Memory depends on
@@ -28,7 +32,6 @@ def calibrate(graph: Graph, data: Iterable[Array | Sequence[Array]], runner: Run
     """
     products = (*narrowable(graph, DType.I8), *depthwise(graph))
     values = list(dict.fromkeys(root(node.inputs[0]) for node in products))
-    values = [value for value in values if value.type.dtype is DType.F32]  # pixels are bytes already
     names = [value_name(graph, value) for value in values]
     observed = [Observed(channels(value)) for value in values]
     run = runner(_watched(graph, values))
@@ -37,7 +40,7 @@ def calibrate(graph: Graph, data: Iterable[Array | Sequence[Array]], runner: Run
     for part in _parts(graph, data):
         ends = [_wider(end, array) for end, array in zip(ends, part, strict=True)]
         for name, one, output in zip(names, observed, run(part), strict=True):
-            if not one.take(output):
+            if not one.take(output.astype(np.float32, copy=False)):  # pixels are bytes already: of them means count
                 raise UsageError(f"calibration {name}: expected finite values, got others")
         images += 1
     if not images:
@@ -45,7 +48,8 @@ def calibrate(graph: Graph, data: Iterable[Array | Sequence[Array]], runner: Run
     for value, (low, high) in zip(graph.inputs, ends, strict=True):
         if low == high:
             raise UsageError(f"calibration input {value.name}: expected values that differ, got {low:g} alone")
-    found = {name: _activation(one) for name, one in zip(names, observed, strict=True)}
+    factors = [balanced(graph, *pair) if balancing else None for pair in zip(values, observed, strict=True)]
+    found = {name: _activation(*pair) for name, *pair in zip(names, observed, factors, strict=True)}
     return Calibration(graph_digest(graph), images, found)
 
 
@@ -55,14 +59,14 @@ def _watched(graph: Graph, values: Sequence[Value]) -> Graph:
     return watched
 
 
-def _activation(observed: Observed) -> Activation:
-    """Ranges of the whole tensor, and the channels as they are."""
-    ends = _envelope(observed.low, observed.high)
-    ones = np.ones(observed.channels)
-    moving = _envelope(observed.moving_low, observed.moving_high)
-    spread = Spread.of(*observed.histogram.spread(ones, ones), ends, moving)
+def _activation(observed: Observed, factors: Floats | None) -> Activation:
+    """Ranges of the whole tensor, divided by factors, and the channels as they are."""
+    s = np.ones(observed.channels) if factors is None else factors
+    ends = _envelope(observed.low / s, observed.high / s)
+    moving = _envelope(observed.moving_low / s, observed.moving_high / s)
+    spread = Spread.of(*observed.histogram.spread(np.ones_like(s), 1 / s), ends, moving)
     ranges = {name: algorithm(spread) for name, algorithm in ALGORITHMS.items()}
-    return Activation(ranges, observed.low, observed.high, observed.mean, observed.mean_square)
+    return Activation(ranges, observed.low, observed.high, observed.mean, observed.mean_square, factors)
 
 
 def _envelope(low: Array, high: Array) -> Range:

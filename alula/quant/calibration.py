@@ -21,17 +21,22 @@ from alula.quant.thresholds import ALGORITHMS
 VERSION = 1
 DIGITS = 7  # of a number in a file: a float32's
 VECTORS = ("low", "high", "mean", "mean_square")
+FACTORS = "factors"
 
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """Of one activation: a range by each algorithm, and of each channel, f64[c], its ends and its first two moments."""
+    """Of one activation: a range by each algorithm, and of each channel, f64[c], its ends and its first two moments.
+
+    With `factors` f64[c] the channels are divided by them before they become bytes: ranges are of what is then there.
+    """
 
     ranges: Mapping[str, Range]
     low: Floats
     high: Floats
     mean: Floats
     mean_square: Floats
+    factors: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,8 @@ def graph_digest(graph: Graph) -> str:
 
 def _plain(activation: Activation) -> dict[str, Any]:
     ranges = {f"range {name}": [_rounded(r.low), _rounded(r.high)] for name, r in activation.ranges.items()}
-    return ranges | {key: [_rounded(number) for number in getattr(activation, key)] for key in VECTORS}
+    keys = VECTORS if activation.factors is None else (*VECTORS, FACTORS)
+    return ranges | {key: [_rounded(number) for number in getattr(activation, key)] for key in keys}
 
 
 def _rounded(number: float) -> float:
@@ -112,10 +118,12 @@ def _rounded(number: float) -> float:
 
 def _activation(name: str, plain: Any) -> Activation:
     expected = {f"range {algorithm}" for algorithm in ALGORITHMS} | set(VECTORS)
-    if not isinstance(plain, dict) or set(plain) != expected:
+    if not isinstance(plain, dict) or set(plain) - {FACTORS} != expected:
         raise UsageError(f"{name}: expected {', '.join(sorted(expected))}, got others")
     ranges = {algorithm: _range(name, plain[f"range {algorithm}"]) for algorithm in ALGORITHMS}
-    vectors = [_numbers(name, key, plain[key]) for key in VECTORS]
+    vectors = [_numbers(name, key, plain[key]) for key in (*VECTORS, FACTORS) if key in plain]
+    if FACTORS in plain and not (vectors[-1] > 0).all():
+        raise UsageError(f"{name} {FACTORS}: expected positive numbers, got others")
     if len(set(map(len, vectors))) != 1:
         raise UsageError(f"{name}: expected vectors of one length, got {[len(vector) for vector in vectors]}")
     return Activation(ranges, *vectors)

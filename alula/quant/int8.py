@@ -6,8 +6,8 @@ last term, known beforehand, joins the bias.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,16 +20,20 @@ from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Add, Cast, Mul
 from alula.ops.matmul import Linear
 from alula.ops.norm import LayerNorm
-from alula.ops.quantize import LARGEST_BYTE, MIDDLE, STEPS, Quantize, QuantizeRows
+from alula.ops.quantize import LARGEST_BYTE, MIDDLE, Quantize, QuantizeRows
 from alula.passes.absorb_relu import AbsorbRelu
 from alula.passes.hoist_narrowing import HoistNarrowing
+from alula.passes.remove_dead_code import RemoveDeadCode
 from alula.passes.remove_duplicates import RemoveDuplicates
 from alula.passes.reuse_narrow import ReuseNarrow
 from alula.passes.rewrite import Repeat
-from alula.quant.calibration import Calibration
+from alula.quant.balance import balance
+from alula.quant.calibration import Activation, Calibration
+from alula.quant.histogram import Floats
 from alula.quant.products import depthwise, narrowable
 from alula.quant.ranges import node_name, root, value_name
 from alula.quant.scheme import Scheme
+from alula.quant.weights import Weight
 
 WIDEN = Cast(DType.F32)
 DEFAULT = Scheme()
@@ -44,22 +48,27 @@ def use_int8(graph: Graph, calibration: Calibration | None = None, scheme: Schem
     anything but pixels stay as they are.  Of attention the second product is one of bytes: its weights keep 16 bits, so
     that long rows of small ones count.  Raises UsageError for the calibration of another graph.
     """
-    bytes_ = _quantisations(graph, calibration, scheme)
-    chosen = {node: None for node in graph.nodes if node_name(graph, node) not in scheme.float_nodes}
+    kept = {node.outputs[0] for node in graph.nodes if node_name(graph, node) in scheme.float_nodes}
+    seen, moved = _balanced(graph, calibration)
+    kept |= {moved[value] for value in kept if value in moved}
+    symmetric = scheme.activations == "symmetric"
+    bytes_ = {value: one.ranges[scheme.algorithm].quantize(symmetric=symmetric) for value, one in seen.items()}
+    chosen = {node: None for node in graph.nodes if node.outputs[0] not in kept}
     products = [node for node in (*narrowable(graph, DType.I8), *depthwise(graph)) if node in chosen]
     quantised = {node: bytes_[root(node.inputs[0])] for node in products if root(node.inputs[0]) in bytes_}
     stored: dict[Value, Weight] = {}  # tied weights stay tied
     for node in products:
+        mean = _mean(node, seen)
         if _pixels(node):
-            _use_pixels(graph, node, scheme)
+            _use_pixels(graph, node, scheme, mean)
         elif _by_rows(node) or (isinstance(node.op, Linear) and (not bytes_ or scheme.activations == "per-token")):
-            _use_rows(graph, node, _stored(graph, node, scheme, stored))
+            _use_rows(graph, node, _stored(graph, node, scheme, stored), mean)
         elif node not in quantised:
             continue
         elif isinstance(node.op, DepthwiseConv2d):
             _use_depthwise(graph, node, quantised[node])
         else:
-            _use_range(graph, node, quantised[node], _stored(graph, node, scheme, stored))
+            _use_range(graph, node, quantised[node], _stored(graph, node, scheme, stored), mean)
     for node in chosen:
         if isinstance(node.op, Attention) and node.inputs[0].type.dtype is DType.F32:
             with graph.before(node):
@@ -68,44 +77,25 @@ def use_int8(graph: Graph, calibration: Calibration | None = None, scheme: Schem
     verify(graph)
 
 
-def _quantisations(graph: Graph, calibration: Calibration | None, scheme: Scheme) -> dict[Value, Quantize]:
-    """How each activation that calibration saw becomes bytes."""
+def _balanced(graph: Graph, calibration: Calibration | None) -> tuple[dict[Value, Activation], dict[Value, Value]]:
+    """What calibration saw of each value, once channels are divided by their factors, and which values moved whither."""
     if calibration is None:
-        return {}
+        return {}, {}
     calibration.check(graph)
     names = {value_name(graph, value): value for value in [*graph.inputs, *_made(graph)]}
-    symmetric = scheme.activations == "symmetric"
-    return {
-        names[name]: activation.ranges[scheme.algorithm].quantize(symmetric=symmetric)
-        for name, activation in calibration.activations.items()
-        if name in names
-    }
+    seen = {names[name]: activation for name, activation in calibration.activations.items()}
+    moved: dict[Value, Value] = {}
+    for value, activation in seen.items():
+        if activation.factors is not None:
+            steps = balance(graph, moved.get(value, value), activation.factors)
+            moved = {old: steps.get(new, new) for old, new in moved.items()} | steps
+    RemoveDeadCode().run(graph)
+    return {moved.get(value, value): activation for value, activation in seen.items()}, moved
 
 
 def _made(graph: Graph) -> Iterator[Value]:
     for node in graph.nodes:
         yield from node.outputs
-
-
-@dataclass(frozen=True, slots=True)
-class Weight:
-    """`levels` i8[n,...], what one level is worth in each feature, f64[n], and the sum of each feature's levels."""
-
-    levels: Value
-    steps: Array
-    sums: Array
-
-    @classmethod
-    def of(cls, graph: Graph, weight: Array, name: str, scheme: Scheme) -> Weight:
-        """The nearest levels, the largest weight of each feature (or of all) being 127 of them."""
-        n = weight.shape[0]
-        flat = weight.reshape(n, -1).astype(np.float64)
-        largest = np.abs(flat).max(axis=1)
-        if scheme.weights == "per-tensor":
-            largest = np.full(n, largest.max())
-        steps = np.where(largest > 0, largest / STEPS, 1.0)
-        levels = np.clip(np.rint(flat / steps[:, None]), -STEPS, STEPS)
-        return cls(graph.constant(levels.astype(np.int8).reshape(weight.shape), name), steps, levels.sum(axis=1))
 
 
 def _by_rows(node: Node) -> bool:
@@ -119,14 +109,23 @@ def _pixels(node: Node) -> bool:
     return isinstance(node.op, Conv2d) and bool(node.op.scale) and node.inputs[0].type.dtype is DType.U8
 
 
-def _use_range(graph: Graph, node: Node, quantize: Quantize, levels: Weight) -> None:
+def _mean(node: Node, seen: Mapping[Value, Activation]) -> Floats | None:
+    """Of each channel of the first operand; None where calibration did not see it, or a view mixes channels."""
+    x = node.inputs[0]
+    activation = seen.get(root(x))
+    if activation is None or x.type.shape[-1:] != root(x).type.shape[-1:]:
+        return None
+    return activation.mean if activation.factors is None else activation.mean / activation.factors
+
+
+def _use_range(graph: Graph, node: Node, quantize: Quantize, levels: Weight, mean: Floats | None) -> None:
     """One scale for all of x; the border of a convolution is the byte that stands for 0."""
     x, _, *bias = node.inputs
     op = node.op
     if isinstance(op, Conv2d) and quantize.zero:
         op = replace(op, border=(quantize.zero,) * _channels(x))
     scales = quantize.scale * levels.steps
-    shifts = _bias(bias, len(scales)) - scales * quantize.zero * levels.sums
+    shifts = _bias(bias, levels, mean) - scales * quantize.zero * levels.sums
     with graph.before(node):
         total = graph.add(WIDEN, graph.add(op, graph.add(quantize, x), levels.levels))
         _put(graph, node, graph.add(Add(), graph.add(Mul(), total, _vector(graph, scales)), _vector(graph, shifts)))
@@ -142,19 +141,20 @@ def _use_depthwise(graph: Graph, node: Node, quantize: Quantize) -> None:
         _put(graph, node, graph.add(replace(op, zero=quantize.zero), graph.add(quantize, x), scaled, *bias))
 
 
-def _use_rows(graph: Graph, node: Node, levels: Weight) -> None:
+def _use_rows(graph: Graph, node: Node, levels: Weight, mean: Floats | None) -> None:
     """A scale for each row of x."""
     x, _, *bias = node.inputs
+    shifts = _bias(bias, levels, mean)
     with graph.before(node):
         rows = graph.add_node(QuantizeRows(), x)
         q, row_scales = rows.outputs
         total = graph.add(WIDEN, graph.add(node.op, q, levels.levels))
         centred = graph.add(Add(), total, _vector(graph, -MIDDLE * levels.sums))
         scaled = graph.add(Mul(), graph.add(Mul(), centred, _vector(graph, levels.steps)), row_scales)
-        _put(graph, node, graph.add(Add(), scaled, _vector(graph, _bias(bias, len(levels.steps)))) if bias else scaled)
+        _put(graph, node, graph.add(Add(), scaled, _vector(graph, shifts)) if shifts.any() else scaled)
 
 
-def _use_pixels(graph: Graph, node: Node, scheme: Scheme) -> None:
+def _use_pixels(graph: Graph, node: Node, scheme: Scheme, mean: Floats | None) -> None:
     """Pixels are bytes already: their scales by channel go into the weights, the border is the byte nearest to 0."""
     x, weight, *bias = node.inputs
     op, plain = node.op, weight.data
@@ -166,7 +166,7 @@ def _use_pixels(graph: Graph, node: Node, scheme: Scheme) -> None:
     assert levels.levels.data is not None
     offsets = (levels.levels.data.astype(np.float64) * border).sum(axis=(1, 2, 3)) * levels.steps
     rest = (plain.astype(np.float64) * (scale * border + shift)).sum(axis=(1, 2, 3))
-    shifts = _bias(bias, len(offsets)) + rest - offsets
+    shifts = _bias(bias, levels, mean) + rest - offsets
     with graph.before(node):
         quantised = replace(op, scale=(), shift=(), border=tuple(int(level) for level in border))
         total = graph.add(WIDEN, graph.add(quantised, x, levels.levels))
@@ -183,12 +183,13 @@ def _stored(graph: Graph, node: Node, scheme: Scheme, stored: dict[Value, Weight
     return stored[weight]
 
 
-def _bias(bias: Sequence[Value], count: int) -> Array:
-    if not bias:
-        return np.zeros(count)
-    data = bias[0].data
-    assert data is not None, "narrowable nodes have constant biases"
-    return data.astype(np.float64)
+def _bias(bias: Sequence[Value], levels: Weight, mean: Floats | None) -> Floats:
+    """The bias, and what takes back the mean of what the weights' rounding does."""
+    shifts = np.zeros(len(levels.steps)) if mean is None else levels.correction(mean)
+    if bias:
+        assert bias[0].data is not None, "narrowable nodes have constant biases"
+        shifts += bias[0].data
+    return shifts
 
 
 def _vector(graph: Graph, values: Array) -> Value:
