@@ -10,7 +10,6 @@ import numpy as np
 from alula.core.dtype import Array
 from alula.ir.graph import Graph, Node, Value
 from alula.ops.conv import Conv2d
-from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Add, Div, Mul, Sub
 from alula.ops.matmul import Linear
 from alula.ops.norm import BatchNorm, LayerNorm
@@ -58,11 +57,6 @@ def rescaled(graph: Graph, node: Node, affine: Affine) -> Value | None:
             weight = _times_rows(graph, constants[0], affine.scale)
             bias = _shifted(graph, constants[1] if len(constants) > 1 else None, constants[0], affine)
             return graph.add(node.op, x, weight, *bias)
-        case DepthwiseConv2d():
-            w = _exact(constants[0])
-            weight = constants[0] if affine.scale is None else _constant(graph, w * affine.scale, constants[0])
-            bias = _shifted(graph, constants[1] if len(constants) > 1 else None, constants[0], affine)
-            return graph.add(node.op, x, weight, *bias)
         case LayerNorm() | BatchNorm():
             gamma, beta, *statistics = constants
             scaled = gamma if affine.scale is None else _constant(graph, _exact(gamma) * affine.scale, gamma)
@@ -81,8 +75,6 @@ def prescaled(graph: Graph, node: Node, x: Value, affine: Affine) -> Value | Non
         case Conv2d(panel=0, scale=(), groups=groups, pad=pad):
             if affine.shift is not None and any(pad):
                 return None
-        case DepthwiseConv2d() if affine.scale is not None and affine.shift is None:
-            return graph.add(node.op, x, _constant(graph, _exact(weight) * affine.scale, weight), *bias)
         case _:
             return None
     w = _exact(weight)

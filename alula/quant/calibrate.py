@@ -15,6 +15,7 @@ from alula.quant.histogram import Floats
 from alula.quant.observed import Observed
 from alula.quant.products import depthwise, narrowable
 from alula.quant.ranges import Range, channels, root, value_name
+from alula.quant.rows import by_rows
 from alula.quant.thresholds import ALGORITHMS, Spread
 
 Run = Callable[[Sequence[Array]], Sequence[Array]]
@@ -48,8 +49,10 @@ def calibrate(
     for value, (low, high) in zip(graph.inputs, ends, strict=True):
         if low == high:
             raise UsageError(f"calibration input {value.name}: expected values that differ, got {low:g} alone")
-    factors = [balanced(graph, *pair) if balancing else None for pair in zip(values, observed, strict=True)]
-    found = {name: _activation(*pair) for name, *pair in zip(names, observed, factors, strict=True)}
+    found = {
+        name: _activation(graph, value, one, balanced(graph, value, one) if balancing else None)
+        for name, value, one in zip(names, values, observed, strict=True)
+    }
     return Calibration(graph_digest(graph), images, found)
 
 
@@ -59,14 +62,15 @@ def _watched(graph: Graph, values: Sequence[Value]) -> Graph:
     return watched
 
 
-def _activation(observed: Observed, factors: Floats | None) -> Activation:
+def _activation(graph: Graph, value: Value, observed: Observed, factors: Floats | None) -> Activation:
     """Ranges of the whole tensor, divided by factors, and the channels as they are."""
     s = np.ones(observed.channels) if factors is None else factors
     ends = _envelope(observed.low / s, observed.high / s)
     moving = _envelope(observed.moving_low / s, observed.moving_high / s)
     spread = Spread.of(*observed.histogram.spread(np.ones_like(s), 1 / s), ends, moving)
     ranges = {name: algorithm(spread) for name, algorithm in ALGORITHMS.items()}
-    return Activation(ranges, observed.low, observed.high, observed.mean, observed.mean_square, factors)
+    rows = by_rows(graph, value, observed, ends)
+    return Activation(ranges, observed.low, observed.high, observed.mean, factors, rows)
 
 
 def _envelope(low: Array, high: Array) -> Range:

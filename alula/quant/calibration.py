@@ -20,23 +20,24 @@ from alula.quant.thresholds import ALGORITHMS
 
 VERSION = 1
 DIGITS = 7  # of a number in a file: a float32's
-VECTORS = ("low", "high", "mean", "mean_square")
-FACTORS = "factors"
+VECTORS = ("low", "high", "mean")
+FACTORS, BY_ROWS = "factors", "by rows"
 
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """Of one activation: a range by each algorithm, and of each channel, f64[c], its ends and its first two moments.
+    """Of one activation: a range by each algorithm, and of each channel, f64[c], its ends and its mean.
 
     With `factors` f64[c] the channels are divided by them before they become bytes: ranges are of what is then there.
+    With `by_rows` each row finds its own scale instead.
     """
 
     ranges: Mapping[str, Range]
     low: Floats
     high: Floats
     mean: Floats
-    mean_square: Floats
     factors: Floats | None = None
+    by_rows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,8 @@ def graph_digest(graph: Graph) -> str:
 def _plain(activation: Activation) -> dict[str, Any]:
     ranges = {f"range {name}": [_rounded(r.low), _rounded(r.high)] for name, r in activation.ranges.items()}
     keys = VECTORS if activation.factors is None else (*VECTORS, FACTORS)
-    return ranges | {key: [_rounded(number) for number in getattr(activation, key)] for key in keys}
+    vectors = {key: [_rounded(number) for number in getattr(activation, key)] for key in keys}
+    return {BY_ROWS: activation.by_rows} | ranges | vectors
 
 
 def _rounded(number: float) -> float:
@@ -117,16 +119,20 @@ def _rounded(number: float) -> float:
 
 
 def _activation(name: str, plain: Any) -> Activation:
-    expected = {f"range {algorithm}" for algorithm in ALGORITHMS} | set(VECTORS)
+    expected = {BY_ROWS} | {f"range {algorithm}" for algorithm in ALGORITHMS} | set(VECTORS)
     if not isinstance(plain, dict) or set(plain) - {FACTORS} != expected:
         raise UsageError(f"{name}: expected {', '.join(sorted(expected))}, got others")
+    if not isinstance(plain[BY_ROWS], bool):
+        raise UsageError(f"{name} {BY_ROWS}: expected true or false, got {plain[BY_ROWS]!r}")
     ranges = {algorithm: _range(name, plain[f"range {algorithm}"]) for algorithm in ALGORITHMS}
-    vectors = [_numbers(name, key, plain[key]) for key in (*VECTORS, FACTORS) if key in plain]
-    if FACTORS in plain and not (vectors[-1] > 0).all():
+    low, high, mean = (_numbers(name, key, plain[key]) for key in VECTORS)
+    factors = _numbers(name, FACTORS, plain[FACTORS]) if FACTORS in plain else None
+    lengths = [len(vector) for vector in (low, high, mean, factors) if vector is not None]
+    if len(set(lengths)) != 1:
+        raise UsageError(f"{name}: expected vectors of one length, got {lengths}")
+    if factors is not None and not (factors > 0).all():
         raise UsageError(f"{name} {FACTORS}: expected positive numbers, got others")
-    if len(set(map(len, vectors))) != 1:
-        raise UsageError(f"{name}: expected vectors of one length, got {[len(vector) for vector in vectors]}")
-    return Activation(ranges, *vectors)
+    return Activation(ranges, low, high, mean, factors, plain[BY_ROWS])
 
 
 def _range(name: str, ends: Any) -> Range:

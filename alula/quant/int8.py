@@ -6,12 +6,13 @@ last term, known beforehand, joins the bias.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from alula.core.dtype import Array, DType
+from alula.core.errors import UsageError
 from alula.ir.graph import Graph, Node, Value
 from alula.ir.verifier import verify
 from alula.ops.attention import Attention
@@ -19,7 +20,6 @@ from alula.ops.conv import Conv2d
 from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Add, Cast, Mul
 from alula.ops.matmul import Linear
-from alula.ops.norm import LayerNorm
 from alula.ops.quantize import LARGEST_BYTE, MIDDLE, Quantize, QuantizeRows
 from alula.passes.absorb_relu import AbsorbRelu
 from alula.passes.hoist_narrowing import HoistNarrowing
@@ -42,9 +42,10 @@ DEFAULT = Scheme()
 def use_int8(graph: Graph, calibration: Calibration | None = None, scheme: Scheme = DEFAULT) -> None:
     """Linear layers and convolutions with constant float32 weights take bytes, in place; depthwise ones as activations.
 
-    Rows that a LayerNorm makes have a scale each, which its kernel finds as it writes them.  All other activations have
-    one scale, from the range that the scheme's algorithm found in `calibration`.  Without it, and with per-token
-    activations, linear layers have a scale for each row, found in a step of its own; without it convolutions of
+    Activations have one scale, from the range that the scheme's algorithm found in `calibration`, or one for each row
+    where `by_rows` says so: after a LayerNorm, whose kernel finds it as it writes the row, and where it is worth a step
+    of its own.  Channels are balanced first, and biases take back the mean of what rounding does to weights.  Without
+    calibration, and with per-token activations, all linear layers have a scale for each row; without it convolutions of
     anything but pixels stay as they are.  Of attention the second product is one of bytes: its weights keep 16 bits, so
     that long rows of small ones count.  Raises UsageError for the calibration of another graph.
     """
@@ -61,7 +62,7 @@ def use_int8(graph: Graph, calibration: Calibration | None = None, scheme: Schem
         mean = _mean(node, seen)
         if _pixels(node):
             _use_pixels(graph, node, scheme, mean)
-        elif _by_rows(node) or (isinstance(node.op, Linear) and (not bytes_ or scheme.activations == "per-token")):
+        elif _by_rows(node, seen, scheme):
             _use_rows(graph, node, _stored(graph, node, scheme, stored), mean)
         elif node not in quantised:
             continue
@@ -78,11 +79,13 @@ def use_int8(graph: Graph, calibration: Calibration | None = None, scheme: Schem
 
 
 def _balanced(graph: Graph, calibration: Calibration | None) -> tuple[dict[Value, Activation], dict[Value, Value]]:
-    """What calibration saw of each value, once channels are divided by their factors, and which values moved whither."""
+    """What calibration saw of each value, once channels are divided by their factors; which values moved whither."""
     if calibration is None:
         return {}, {}
     calibration.check(graph)
     names = {value_name(graph, value): value for value in [*graph.inputs, *_made(graph)]}
+    if unknown := sorted(set(calibration.activations) - set(names)):
+        raise UsageError(f"calibration: expected activations of the graph, got {unknown[0]}")
     seen = {names[name]: activation for name, activation in calibration.activations.items()}
     moved: dict[Value, Value] = {}
     for value, activation in seen.items():
@@ -98,10 +101,14 @@ def _made(graph: Graph) -> Iterator[Value]:
         yield from node.outputs
 
 
-def _by_rows(node: Node) -> bool:
-    made_by = root(node.inputs[0]).producer
-    last = node.inputs[0].type.shape[-1:] == root(node.inputs[0]).type.shape[-1:]
-    return isinstance(node.op, Linear) and made_by is not None and isinstance(made_by.op, LayerNorm) and last
+def _by_rows(node: Node, seen: Mapping[Value, Activation], scheme: Scheme) -> bool:
+    """True for a linear layer whose rows find their own scale: as calibration says, and all without it."""
+    x, source = node.inputs[0], root(node.inputs[0])
+    if not isinstance(node.op, Linear):
+        return False
+    if scheme.activations == "per-token" or not seen:
+        return True
+    return source in seen and seen[source].by_rows and x.type.shape[-1:] == source.type.shape[-1:]
 
 
 def _pixels(node: Node) -> bool:
@@ -120,12 +127,11 @@ def _mean(node: Node, seen: Mapping[Value, Activation]) -> Floats | None:
 
 def _use_range(graph: Graph, node: Node, quantize: Quantize, levels: Weight, mean: Floats | None) -> None:
     """One scale for all of x; the border of a convolution is the byte that stands for 0."""
-    x, _, *bias = node.inputs
-    op = node.op
+    x, op = node.inputs[0], node.op
     if isinstance(op, Conv2d) and quantize.zero:
         op = replace(op, border=(quantize.zero,) * _channels(x))
     scales = quantize.scale * levels.steps
-    shifts = _bias(bias, levels, mean) - scales * quantize.zero * levels.sums
+    shifts = _bias(node, levels, mean) - scales * quantize.zero * levels.sums
     with graph.before(node):
         total = graph.add(WIDEN, graph.add(op, graph.add(quantize, x), levels.levels))
         _put(graph, node, graph.add(Add(), graph.add(Mul(), total, _vector(graph, scales)), _vector(graph, shifts)))
@@ -143,8 +149,8 @@ def _use_depthwise(graph: Graph, node: Node, quantize: Quantize) -> None:
 
 def _use_rows(graph: Graph, node: Node, levels: Weight, mean: Floats | None) -> None:
     """A scale for each row of x."""
-    x, _, *bias = node.inputs
-    shifts = _bias(bias, levels, mean)
+    x = node.inputs[0]
+    shifts = _bias(node, levels, mean)
     with graph.before(node):
         rows = graph.add_node(QuantizeRows(), x)
         q, row_scales = rows.outputs
@@ -156,7 +162,7 @@ def _use_rows(graph: Graph, node: Node, levels: Weight, mean: Floats | None) -> 
 
 def _use_pixels(graph: Graph, node: Node, scheme: Scheme, mean: Floats | None) -> None:
     """Pixels are bytes already: their scales by channel go into the weights, the border is the byte nearest to 0."""
-    x, weight, *bias = node.inputs
+    x, weight, *_ = node.inputs
     op, plain = node.op, weight.data
     assert isinstance(op, Conv2d)
     assert plain is not None
@@ -166,7 +172,7 @@ def _use_pixels(graph: Graph, node: Node, scheme: Scheme, mean: Floats | None) -
     assert levels.levels.data is not None
     offsets = (levels.levels.data.astype(np.float64) * border).sum(axis=(1, 2, 3)) * levels.steps
     rest = (plain.astype(np.float64) * (scale * border + shift)).sum(axis=(1, 2, 3))
-    shifts = _bias(bias, levels, mean) + rest - offsets
+    shifts = _bias(node, levels, None if mean is None else mean - border) + rest - offsets
     with graph.before(node):
         quantised = replace(op, scale=(), shift=(), border=tuple(int(level) for level in border))
         total = graph.add(WIDEN, graph.add(quantised, x, levels.levels))
@@ -183,12 +189,12 @@ def _stored(graph: Graph, node: Node, scheme: Scheme, stored: dict[Value, Weight
     return stored[weight]
 
 
-def _bias(bias: Sequence[Value], levels: Weight, mean: Floats | None) -> Floats:
+def _bias(node: Node, levels: Weight, mean: Floats | None) -> Floats:
     """The bias, and what takes back the mean of what the weights' rounding does."""
-    shifts = np.zeros(len(levels.steps)) if mean is None else levels.correction(mean)
-    if bias:
-        assert bias[0].data is not None, "narrowable nodes have constant biases"
-        shifts += bias[0].data
+    shifts = np.zeros(len(levels.steps)) if mean is None else levels.correction(node, mean)
+    for bias in node.inputs[2:]:
+        assert bias.data is not None, "narrowable nodes have constant biases"
+        shifts += bias.data
     return shifts
 
 

@@ -29,6 +29,7 @@ class Observed:
     moving_high: Floats = field(init=False)
     sums: Floats = field(init=False)
     squares: Floats = field(init=False)
+    row_squares: float = 0.0
     histogram: Histogram = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,6 +53,7 @@ class Observed:
         some = rows[self.images % step :: step]
         self.sums += some.sum(axis=0, dtype=np.float64)
         self.squares += np.square(some, dtype=np.float64).sum(axis=0)
+        self.row_squares += float(np.square(np.abs(some).max(axis=1, initial=0), dtype=np.float64).sum())
         self.rows += len(some)
         self.histogram.take(some)
         self.images += 1
@@ -63,6 +65,11 @@ class Observed:
         return self.sums / max(self.rows, 1)
 
     @property
-    def mean_square(self) -> Floats:
+    def variance(self) -> Floats:
         """f64[c]."""
-        return self.squares / max(self.rows, 1)
+        return np.maximum(self.squares / max(self.rows, 1) - self.mean**2, 0.0)
+
+    @property
+    def row_square(self) -> float:
+        """The mean over rows of the square of the largest |x|."""
+        return self.row_squares / max(self.rows, 1)

@@ -22,7 +22,7 @@ class Scheme:
     quantised; the texts say why.  Raises UsageError for a choice that there is not.
     """
 
-    algorithm: str = "linear"
+    algorithm: str = "eqnm"
     activations: Activations = "asymmetric"
     weights: Weights = "per-channel"
     float_nodes: Mapping[str, str] = field(default_factory=dict)

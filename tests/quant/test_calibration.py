@@ -35,12 +35,13 @@ def test_a_file_says_what_was_seen_in_lines_that_people_can_read(path: Path) -> 
     content = json.loads(text)
     assert content["graph"] == graph_digest(network())
     assert content["images"] == 4
-    assert list(content["activations"]) == ["1 relu", "4 layer_norm", "9 attention", "11 gelu"]
+    assert list(content["activations"]) == ["input x", "1 relu", "4 layer_norm", "9 attention", "11 gelu"]
     gelu = content["activations"]["11 gelu"]
-    assert set(gelu) == {f"range {name}" for name in ALGORITHMS} | {"low", "high", "mean", "mean_square"}
-    assert gelu["range linear"] == [min(gelu["low"]), max(gelu["high"])]
+    assert set(gelu) == {f"range {name}" for name in ALGORITHMS} | {"by rows", "low", "high", "mean", "factors"}
+    low, high = (np.divide(gelu[end], gelu["factors"]) for end in ("low", "high"))
+    np.testing.assert_allclose(gelu["range linear"], [low.min(), high.max()], rtol=1e-6)
     assert len(gelu["mean"]) == 64
-    assert len(text.splitlines()) == 5 + 11 * 4 + 2
+    assert len(text.splitlines()) == 5 + 11 * 5 + 2 + 2  # two of them have factors
 
 
 def test_a_file_builds_what_the_pictures_built(path: Path) -> None:
@@ -81,11 +82,20 @@ def test_another_graph_is_refused_and_another_batch_range_is_not(path: Path) -> 
         (lambda c: c.pop("graph"), "expected a graph, images and activations, got others"),
         (
             lambda c: c["activations"]["1 relu"].pop("mean"),
-            "1 relu: expected high, low, mean, mean_square, range entropy",
+            "1 relu: expected by rows, high, low, mean, range entropy",
         ),
         (
             lambda c: c["activations"]["1 relu"]["mean"].pop(),
-            "1 relu: expected vectors of one length, got [16, 16, 15, 16]",
+            "1 relu: expected vectors of one length, got [16, 16, 15]",
+        ),
+        (lambda c: c["activations"]["1 relu"].update({"by rows": 1}), "1 relu by rows: expected true or false, got 1"),
+        (
+            lambda c: c["activations"]["1 relu"].update(factors=[0] * 16),
+            "1 relu factors: expected positive numbers, got others",
+        ),
+        (
+            lambda c: c["activations"]["1 relu"].update(factors=[1]),
+            "1 relu: expected vectors of one length, got [16, 16, 16, 1]",
         ),
         (lambda c: c["activations"]["1 relu"].update(mean="x"), "1 relu mean: expected finite numbers, got others"),
         (

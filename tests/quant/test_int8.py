@@ -55,7 +55,11 @@ def test_pictures_beyond_the_calibration_still_mean_something() -> None:
 def test_with_data_ranges_where_no_layer_norm_made_the_row() -> None:
     graph = lowered(network())
     made_by = [node.inputs[0].producer for node in graph.nodes if isinstance(node.op, Quantize)]
-    assert [node.op.name for node in made_by] == ["add", "attention", "gelu"]  # the bytes are the ReLU
+    assert [node.op.name for node in made_by] == [
+        "add",
+        "attention",
+        "mul",
+    ]  # the bytes are the ReLU; channels are balanced
     assert ops(graph).count("quantize_rows") == 1
     products = [node for node in graph.nodes if isinstance(node.op, Linear | Conv2d)]
     assert [node.output.type.dtype for node in products] == [DType.I32] * 5
@@ -171,7 +175,8 @@ def test_constant_activations_and_zero_weights(data: object) -> None:
     (y,) = run_reference(graph, [x])
     np.testing.assert_allclose(y[..., 2], bias[2], rtol=1e-6)
     zeros = np.zeros((1, 3, 8), np.float32)
-    np.testing.assert_allclose(run_reference(graph, [zeros])[0], np.broadcast_to(bias, (1, 3, 6)), atol=1e-5)
+    rounding = 0.0 if data is None else 2.5 * np.abs(weight).max() / 127 / 2 * 8  # which biases take back on average
+    np.testing.assert_allclose(run_reference(graph, [zeros])[0], np.broadcast_to(bias, (1, 3, 6)), atol=1e-5 + rounding)
 
 
 def test_activations_that_are_always_zero() -> None:
@@ -211,15 +216,16 @@ def test_layers_of_other_types_and_odd_rows_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("activations", "least", "most", "rows"),
-    [("asymmetric", 0, 200, 1), ("symmetric", 128, 128, 1), ("per-token", 0, 0, 3)],
+    ("activations", "least", "most", "rows", "worst"),
+    [("asymmetric", 0, 200, 1, WORST), ("symmetric", 128, 128, 1, 2 * WORST), ("per-token", 0, 0, 3, WORST)],
 )
-def test_schemes_of_activations(activations: str, least: int, most: int, rows: int) -> None:
+def test_schemes_of_activations(activations: str, least: int, most: int, rows: int, worst: float) -> None:
+    """Symmetric levels are twice as far apart where numbers have one sign."""
     graph = lowered(network(), activations=activations)
     zeros = [node.op.zero for node in graph.nodes if isinstance(node.op, Quantize)]
     assert (min(zeros) >= least, max(zeros) <= most) == (True, True)
     assert ops(graph).count("quantize_rows") == rows
-    assert error(graph, network(), pictures(6)) < WORST
+    assert error(graph, network(), pictures(6)) < worst
 
 
 def test_one_scale_for_a_whole_weight_is_worse() -> None:
