@@ -10,6 +10,7 @@ import numpy as np
 from alula.core.dtype import Array
 from alula.ir.graph import Graph, Node, Value
 from alula.ops.conv import Conv2d
+from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Add, Div, Mul, Sub
 from alula.ops.matmul import Linear
 from alula.ops.norm import BatchNorm, LayerNorm
@@ -75,6 +76,8 @@ def prescaled(graph: Graph, node: Node, x: Value, affine: Affine) -> Value | Non
         case Conv2d(panel=0, scale=(), groups=groups, pad=pad):
             if affine.shift is not None and any(pad):
                 return None
+        case DepthwiseConv2d() if affine.scale is not None and affine.shift is None:
+            return graph.add(node.op, x, _constant(graph, _exact(weight) * affine.scale, weight), *bias)
         case _:
             return None
     w = _exact(weight)

@@ -9,16 +9,18 @@ e[o]**2 / 12, e[o] the step of feature o.  What y is off by, of its own variance
 
 and s[c] = max |x[c]| ** a with the a of the least error is taken.  That is SmoothQuant without its weights' part (Xiao
 et al., arXiv 2211.10438, equation 4), which made it worse wherever it was measured.  A LayerNorm divides by other gamma
-and beta; after a GELU, whose kernel is about to round, it is one more product.
+and beta; after other functions, whose kernel is about to round, it is one more product.  Depthwise convolutions keep
+float weights, so only the first sum is theirs: cross-layer equalisation (Nagel et al., arXiv 1906.04721, section 4.1).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from alula.core.dtype import Array
 from alula.ir.graph import Graph, Node, Value
-from alula.ops.elementwise import Gelu, HardSwish, Mul, Silu
+from alula.ir.op import Op
+from alula.ops.depthwise import DepthwiseConv2d
+from alula.ops.elementwise import Clip, Gelu, HardSwish, Mul, Relu, Silu
 from alula.ops.matmul import Linear
 from alula.ops.norm import LayerNorm
 from alula.ops.quantize import LARGEST_BYTE, STEPS
@@ -27,28 +29,27 @@ from alula.passes.affine import Affine, prescaled, rescaled
 from alula.quant.histogram import Floats
 from alula.quant.observed import Observed
 
-MULTIPLIED = (Gelu, Silu, HardSwish)
-OF_ROWS = np.linspace(0, 0.5, 11)  # exponents for rows that find their own scale
-OF_RANGES = np.linspace(0, 0.25, 6)  # for one range: channels that calibration saw small keep room to grow
+BENT = (Gelu, Silu, HardSwish)  # before linear layers
+BOUNDED = (*BENT, Relu, Clip)  # before depthwise convolutions
+EXPONENTS = np.linspace(0, 0.5, 11)
+OF_RANGES = np.linspace(0, 0.25, 6)  # before linear layers: channels that calibration saw small keep room to grow
 LEAST = 2.0**-5  # of the largest channel: smaller ones are taken to be as large
 WORTH = 0.97  # of the error without factors: what is hardly better is not done
 
 
 def balanced(graph: Graph, value: Value, seen: Observed) -> Floats | None:
     """Factors f64[c] to divide a value by before it becomes bytes; None where nothing is gained or it cannot be."""
-    node, linears = value.producer, linears_of(graph, value)
-    if node is None or not isinstance(node.op, (LayerNorm, *MULTIPLIED)) or not linears:
+    node, products = value.producer, products_of(graph, value)
+    if node is None or not products or not isinstance(node.op, _balancing(products)):
         return None
-    if not all(other.is_constant for linear in (*linears, node) for other in linear.inputs[1:]):
+    if not all(other.is_constant for product in (*products, node) for other in product.inputs[1:]):
         return None
-    weights = [np.asarray(linear.inputs[1].data, np.float64) for linear in linears]
     reach = np.maximum(-seen.low, seen.high)
     if not reach.max(initial=0) > 0:
         return None
     reach = np.maximum(reach, LEAST * reach.max())
-    exponents = OF_ROWS if isinstance(node.op, LayerNorm) else OF_RANGES
-    tried = [reach**a for a in exponents]
-    errors = [sum(_error(weight, s, seen) for weight in weights) for s in tried]
+    tried = [reach**a for a in (OF_RANGES if isinstance(node.op, BENT) else EXPONENTS)]
+    errors = [sum(_error(product, s, seen) for product in products) for s in tried]
     best = int(np.argmin(errors))
     if not errors[best] < WORTH * errors[0]:  # the first factors are 1
         return None
@@ -58,9 +59,9 @@ def balanced(graph: Graph, value: Value, seen: Observed) -> Floats | None:
 
 def balance(graph: Graph, value: Value, factors: Floats) -> dict[Value, Value]:
     """The value divided and its products' weights multiplied, in place; which values stand for which ones now."""
-    node, linears = value.producer, linears_of(graph, value)
+    node, products = value.producer, products_of(graph, value)
     assert node is not None
-    assert linears is not None
+    assert products is not None
     with graph.before(node):
         if isinstance(node.op, LayerNorm):
             divided = rescaled(graph, node, Affine(1 / factors, None))
@@ -70,37 +71,51 @@ def balance(graph: Graph, value: Value, factors: Floats) -> dict[Value, Value]:
     assert divided is not None, "gamma and beta are constant"
     graph.replace(value, divided)
     moved = {value: divided}
-    for linear in linears:
-        with graph.before(linear):
-            new = prescaled(graph, linear, linear.inputs[0], Affine(factors, None))
+    for product in products:
+        with graph.before(product):
+            new = prescaled(graph, product, product.inputs[0], Affine(factors, None))
         assert new is not None, "weight and bias are constant"
-        graph.replace(linear.output, new)
-        moved[linear.output] = new
-        graph.remove(linear)
+        graph.replace(product.output, new)
+        moved[product.output] = new
+        graph.remove(product)
     return moved
 
 
-def linears_of(graph: Graph, value: Value) -> list[Node] | None:
-    """The linear layers that take a value, each channel as it is; None where anything else takes it as well."""
+def products_of(graph: Graph, value: Value) -> list[Node] | None:
+    """The linear layers, or the depthwise convolutions, that take a value, each channel as it is.
+
+    None where anything else takes it as well, or both do.
+    """
+    found = _taking(graph, value)
+    return found if found and len({type(node.op) for node in found}) == 1 else None
+
+
+def _taking(graph: Graph, value: Value) -> list[Node] | None:
     found: list[Node] = []
     if any(value is output for _, output in graph.outputs):
         return None
     for user in dict.fromkeys(value.uses):
-        if isinstance(user.op, Linear) and user.inputs[0] is value and user.inputs.count(value) == 1:
+        if isinstance(user.op, Linear | DepthwiseConv2d) and user.inputs[0] is value and user.inputs.count(value) == 1:
             found.append(user)
             continue
-        inner = linears_of(graph, user.output) if _keeps_channels(user) else None
+        inner = _taking(graph, user.output) if _keeps_channels(user) else None
         if inner is None:
             return None
         found += inner
     return found
 
 
-def _error(weight: Array, s: Floats, seen: Observed) -> float:
-    """What weight[o,c] times x is off by, of its own variance, with the channels of x divided by s."""
+def _balancing(products: list[Node]) -> tuple[type[Op], ...]:
+    """The ops after which these products can have balanced channels."""
+    return BOUNDED if isinstance(products[0].op, DepthwiseConv2d) else (LayerNorm, *BENT)
+
+
+def _error(product: Node, s: Floats, seen: Observed) -> float:
+    """What the product is off by, of its own variance, with the channels of x divided by s."""
+    weight = np.asarray(product.inputs[1].data, np.float64).reshape(-1, len(s))  # [o,c], or taps[k,c]
     low, high = min(0.0, float((seen.low / s).min())), max(0.0, float((seen.high / s).max()))
     step = (high - low) / LARGEST_BYTE
-    steps = np.abs(weight * s).max(axis=1) / STEPS
+    steps = 0.0 if isinstance(product.op, DepthwiseConv2d) else np.abs(weight * s).max(axis=1) / STEPS
     energy, variance = np.square(weight).sum(axis=0), seen.variance
     off = float(s**2 @ energy) * step**2 / 12 + float(np.square(steps).sum()) / 12 * float((variance / s**2).sum())
     return off / max(float(energy @ variance), np.finfo(float).tiny)

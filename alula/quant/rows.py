@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from alula.ir.graph import Graph, Value
 from alula.ops.attention import Attention
+from alula.ops.matmul import Linear
 from alula.ops.norm import LayerNorm
 from alula.ops.outlook import OutlookAttention
 from alula.ops.quantize import LARGEST_BYTE, STEPS
-from alula.quant.balance import linears_of
+from alula.quant.balance import products_of
 from alula.quant.observed import Observed
 from alula.quant.ranges import Range
 
@@ -24,6 +25,11 @@ def by_rows(graph: Graph, value: Value, seen: Observed, range: Range) -> bool:
     node = value.producer
     if node is not None and isinstance(node.op, LayerNorm):
         return True
-    if node is None or not isinstance(node.op, MIXED) or not linears_of(graph, value):
+    if node is None or not isinstance(node.op, MIXED) or not _linear(graph, value):
         return False
     return ((range.high - range.low) / LARGEST_BYTE) ** 2 > GAIN * seen.row_square / STEPS**2
+
+
+def _linear(graph: Graph, value: Value) -> bool:
+    products = products_of(graph, value)
+    return products is not None and isinstance(products[0].op, Linear)

@@ -6,13 +6,14 @@ import pytest
 from alula.core.dtype import Array, DType
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
-from alula.ops.elementwise import Gelu
+from alula.ops.depthwise import DepthwiseConv2d
+from alula.ops.elementwise import Clip, Gelu
 from alula.ops.matmul import Linear
 from alula.ops.norm import LayerNorm
 from alula.ops.reference import run_reference
 from alula.ops.shape import Slice, Transpose
 from alula.passes.remove_dead_code import RemoveDeadCode
-from alula.quant.balance import OF_RANGES, balance, balanced, linears_of
+from alula.quant.balance import OF_RANGES, balance, balanced, products_of
 from alula.quant.calibrate import calibrate
 from alula.quant.int8 import use_int8
 from alula.quant.observed import Observed
@@ -99,8 +100,29 @@ def test_even_channels_and_dead_ones_stay() -> None:
 def test_values_that_others_take_too_stay() -> None:
     graph = uneven(gelu=True)
     value = named(graph, "act")
-    assert len(linears_of(graph, value)) == 2
+    assert len(products_of(graph, value)) == 2
     graph.output("u", graph.add(Slice(2, 0, 4), value))
-    assert linears_of(graph, value) is None
+    assert products_of(graph, value) is None
     assert balanced(graph, value, seen(np.abs(data()) * SIZES)) is None
     assert balanced(graph, graph.inputs[0], seen(data() * SIZES)) is None
+
+
+def depthwise() -> Graph:
+    """A bounded activation of uneven channels before a convolution of each by itself."""
+    graph = Graph("test", {"N": (1, 64)})
+    x = graph.input("x", TensorType(DType.F32, (N, 5, 5, 8)))
+    value = graph.add(Clip(0.0, 6.0), graph.add(Linear(), x, graph.constant(np.diag(SIZES / 20))), origin="act")
+    taps = graph.constant(normal(8, 3, 3, seed=3).transpose(1, 2, 0) / SIZES)
+    graph.output("y", graph.add(DepthwiseConv2d((1, 1), (1, 1, 1, 1)), value, taps))
+    return graph
+
+
+def test_depthwise_convolutions_take_factors_into_weights_that_stay_float() -> None:
+    x = np.random.default_rng(0).standard_normal((32, 5, 5, 8)).astype(np.float32)
+    exact = run_reference(depthwise(), [x])[0]
+    noise = []
+    for balancing in (True, False):
+        graph = depthwise()
+        use_int8(graph, calibrate(graph, [x], by_reference, balancing=balancing))
+        noise.append(float(np.square(run_reference(graph, [x])[0] - exact).mean()))
+    assert noise[0] < 0.2 * noise[1]
