@@ -53,7 +53,7 @@ def calibrate(
         name: _activation(graph, value, one, balanced(graph, value, one) if balancing else None)
         for name, value, one in zip(names, values, observed, strict=True)
     }
-    return Calibration(graph_digest(graph), images, found)
+    return Calibration(graph_digest(graph), images, found).as_saved()
 
 
 def _watched(graph: Graph, values: Sequence[Value]) -> Graph:

@@ -62,6 +62,10 @@ class Calibration:
         with atomic_write(path) as file:
             file.write(self.text().encode())
 
+    def as_saved(self) -> Calibration:
+        """The same with the digits that a file keeps: what is built with either has the same bytes."""
+        return self._from_json(json.loads(self.text()))
+
     def text(self) -> str:
         """JSON of which each line says one thing."""
         rounded = {name: _plain(activation) for name, activation in self.activations.items()}
