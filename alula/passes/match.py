@@ -9,9 +9,11 @@ import numpy as np
 from alula.core.dtype import Array, DType, cast_array
 from alula.ir.graph import Node, Value
 from alula.ir.op import Op
-from alula.ops.elementwise import Div, Mul
+from alula.ops.elementwise import Cast, Div, Mul, Unary
+from alula.ops.quantize import Dequantize, Quantize
 from alula.passes.views import View, view_of_node
 
+POINTWISE = (Unary, Cast, Quantize, Dequantize)  # ops of one operand whose elements they map one by one
 TOLERANCE = 1e-6  # between a float32 constant of a model and the number that it stands for
 
 O = TypeVar("O", bound=Op)  # noqa: E741

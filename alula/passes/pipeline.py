@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from alula.ir.graph import Graph
+from alula.passes.absorb_relu import AbsorbRelu
+from alula.passes.byte_products import ByteProducts
 from alula.passes.canonical_views import CanonicalViews
 from alula.passes.conv_to_linear import ConvToLinear
 from alula.passes.fold_batch_norm import FoldBatchNorm
@@ -19,17 +21,20 @@ from alula.passes.fuse_layer_norm import FuseLayerNorm
 from alula.passes.fuse_linear import FuseLinear
 from alula.passes.fuse_outlook_attention import FuseOutlookAttention
 from alula.passes.fuse_unfold import FuseUnfold
+from alula.passes.hoist_narrowing import HoistNarrowing
 from alula.passes.hoist_shuffles import HoistShuffles
 from alula.passes.hoist_slices import HoistSlices
 from alula.passes.merge_projections import MergeProjections
 from alula.passes.remove_dead_code import RemoveDeadCode
 from alula.passes.remove_duplicates import RemoveDuplicates
 from alula.passes.remove_identities import RemoveIdentities
+from alula.passes.remove_requantisation import RemoveRequantisation
 from alula.passes.rewrite import Pass, Repeat
 from alula.passes.separate_depthwise import SeparateDepthwise
 from alula.passes.share_concats import ShareConcats
 from alula.passes.simplify_slices import SimplifySlices
 from alula.passes.sink_expansions import SinkExpansions
+from alula.passes.sink_pads import SinkPads
 from alula.passes.sink_reshapes import SinkReshapes
 from alula.passes.sink_slices import SinkSlices
 from alula.passes.sink_transposes import SinkTransposes
@@ -59,6 +64,7 @@ PIPELINE: tuple[Pass, ...] = (
     FuseUnfold(),
     FuseOutlookAttention(),
     Repeat((CANONICAL, SinkTransposes(), SinkReshapes())),
+    SinkPads(),
     FoldPad(),
     FoldBatchNorm(),
     FoldInputNormalisation(),
@@ -69,7 +75,14 @@ PIPELINE: tuple[Pass, ...] = (
     MergeProjections(),
 )
 
-LAST: tuple[Pass, ...] = (SeparateDepthwise(), ShareConcats())  # once everything is folded and every axis turned
+LAST: tuple[Pass, ...] = (  # once everything is folded and every axis turned
+    SeparateDepthwise(),
+    ShareConcats(),
+    ByteProducts(),
+    HoistNarrowing(),
+    RemoveRequantisation(),
+    AbsorbRelu(),
+)
 
 
 def optimise(graph: Graph) -> Graph:

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from alula.ir.graph import Graph, Node, Value
 from alula.ir.op import infer_types
-from alula.ops.elementwise import Binary, Cast, Unary
+from alula.ops.elementwise import Binary
 from alula.ops.logic import Where
 from alula.ops.shape import Expand
-from alula.passes.match import made_by
+from alula.passes.match import POINTWISE, made_by
 from alula.passes.rewrite import RewritePass
 
 
@@ -22,7 +22,7 @@ class SinkExpansions(RewritePass):
     """
 
     name: ClassVar[str] = "sink-expansions"
-    anchors: ClassVar = (Unary, Binary, Cast, Where)
+    anchors: ClassVar = (*POINTWISE, Binary, Where)
 
     def rewrite(self, node: Node, graph: Graph) -> Value | None:
         made = [made_by(value, Expand) for value in node.inputs]

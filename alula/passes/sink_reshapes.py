@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from alula.ir.graph import Graph, Node, Value
-from alula.ops.elementwise import Binary, Cast, Unary
+from alula.ops.elementwise import Binary
 from alula.ops.shape import Reshape
-from alula.passes.match import made_by, operand_and_constant
+from alula.passes.match import POINTWISE, made_by, operand_and_constant
 from alula.passes.rewrite import RewritePass
 from alula.passes.views import View
 
@@ -21,7 +21,7 @@ class SinkReshapes(RewritePass):
     """
 
     name: ClassVar[str] = "sink-reshapes"
-    anchors: ClassVar = (Unary, Binary, Cast)
+    anchors: ClassVar = (*POINTWISE, Binary)
 
     def rewrite(self, node: Node, graph: Graph) -> Value | None:
         found = operand_and_constant(node) if isinstance(node.op, Binary) else (node.inputs[0], None)

@@ -10,19 +10,19 @@ import numpy as np
 
 from alula.ir.graph import Graph, Node, Value
 from alula.ir.op import Op
-from alula.ops.elementwise import Binary, Cast, Normalize, Unary
+from alula.ops.elementwise import Binary, Normalize
 from alula.ops.norm import BatchNorm, LayerNorm
 from alula.ops.reduce import Reduction
 from alula.ops.shape import Concat, Pad, Reshape, Slice, Transpose
 from alula.ops.softmax import Softmax
-from alula.passes.match import made_by
+from alula.passes.match import POINTWISE, made_by
 from alula.passes.rewrite import RewritePass
 from alula.passes.views import View, apply_view, inverse_permutation
 
 Perm = tuple[int, ...]
 
 LAST_AXIS = (LayerNorm, BatchNorm, Normalize)
-PASSED = (Unary, Binary, Cast, Softmax, Reduction, Concat, Pad, *LAST_AXIS)
+PASSED = (*POINTWISE, Binary, Softmax, Reduction, Concat, Pad, *LAST_AXIS)
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ def _may_go(graph: Graph, turn: Node) -> bool:
 def _moved(node: Node, perm: Perm) -> tuple[Op, Perm] | None:
     """The op for the untransposed operand, and the transpose of its result; None where the order of axes matters."""
     last = len(perm) - 1
+    if isinstance(node.op, POINTWISE):
+        return node.op, perm
     match node.op:
-        case Unary() | Cast():
-            return node.op, perm
         case LayerNorm() | BatchNorm() | Normalize():
             return (node.op, perm) if perm[-1] == last else None
         case Softmax(axis=axis):

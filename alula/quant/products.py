@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from alula.core.dims import product
 from alula.core.dtype import DType
 from alula.ir.graph import Graph, Node
 from alula.ir.op import Op
 from alula.ops.attention import Attention
-from alula.ops.conv import Conv2d, whole_groups
+from alula.ops.conv import Conv2d
 from alula.ops.depthwise import DepthwiseConv2d
-from alula.ops.matmul import LARGEST_BYTE_SUM, Linear, Matmul, group_of
+from alula.ops.matmul import Linear, Matmul
 from alula.ops.outlook import OutlookAttention
-
-LEAST_LANES = 8  # of any target: pixels of so many channels can be widened to whole words on the way
+from alula.ops.words import whole_words
 
 PRODUCTS: tuple[type[Op], ...] = (Linear, Conv2d, DepthwiseConv2d, Matmul, Attention, OutlookAttention)
 
@@ -41,8 +39,9 @@ def narrowable(graph: Graph, weight: DType) -> Iterator[Node]:
     for node in list(graph.nodes):
         if not isinstance(node.op, Linear | Conv2d) or node.op.panel:
             continue
-        constants = node.inputs[1:]
-        if all(value.is_constant and value.type.dtype is DType.F32 for value in constants) and _fits(node, weight):
+        constants, groups = node.inputs[1:], node.op.groups if isinstance(node.op, Conv2d) else 1
+        plain = all(value.is_constant and value.type.dtype is DType.F32 for value in constants)
+        if plain and whole_words(constants[0].type.shape, groups, weight):
             yield node
 
 
@@ -53,14 +52,3 @@ def depthwise(graph: Graph) -> Iterator[Node]:
             x, weight, *_ = node.inputs
             if x.type.dtype is DType.F32 and weight.is_constant:
                 yield node
-
-
-def _fits(node: Node, weight: DType) -> bool:
-    shape = node.inputs[1].type.shape[1:]
-    c, terms = shape[-1], product(shape)
-    if not isinstance(c, int) or not isinstance(terms, int) or not 0 < terms <= LARGEST_BYTE_SUM:
-        return False
-    whole = whole_groups(c, weight)
-    if isinstance(node.op, Linear) or node.op.groups > 1:  # type: ignore[attr-defined]
-        return c % group_of(weight) == 0
-    return whole == c or LEAST_LANES % whole == 0

@@ -38,6 +38,7 @@ FAMILIES = (
     "conv",
     "create",
     "indexing",
+    "integer",
     "math",
     "matmul",
     "norm",

@@ -1,18 +1,22 @@
-"""Importers of quantisation: numbers as bytes with a scale, and back."""
+"""Importers of quantisation: numbers as bytes with a scale, and back.
+
+Where scale and zero are one known number each, these are our ops, whose products passes compute in bytes; signed bytes
+are held as unsigned ones that are 128 larger.  All other forms are computed in float32, and so is the rounding of what
+the model is given, for there our op, which multiplies where ONNX divides, often comes to another level.
+"""
 
 from __future__ import annotations
 
-from math import prod
+from dataclasses import dataclass
 
-from alula.core.dtype import DType
+from alula.core.dtype import DType, cast_array
 from alula.frontends.onnx.call import Call, axis_of, imports
-from alula.frontends.onnx.conv import conv as float_conv
-from alula.frontends.onnx.matmul import matmul as float_matmul
 from alula.frontends.onnx.source import DTYPES
 from alula.ir.graph import Value
 from alula.ops import elementwise as ops
 from alula.ops import logic
-from alula.ops.shape import Expand
+from alula.ops.quantize import MIDDLE, Dequantize, Quantize
+from alula.ops.shape import Expand, Pad, Reshape, Slice, Transpose
 
 LEVELS = {
     DType.U8: (0, 255),
@@ -20,8 +24,27 @@ LEVELS = {
     DType.U16: (0, 65535),
     DType.I16: (-32768, 32767),
 }
-LARGEST_EXACT = 1 << 24  # integers below it are float32 numbers
-LARGEST_LEVEL = 255
+OFFSETS = {DType.U8: 0, DType.I8: MIDDLE}  # of the unsigned bytes that hold a type's
+LEAST_SCALE = 2.0**-120
+MOVED = (Pad, Reshape, Slice, Transpose)
+UNSIGNED = "unsigned"
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What unsigned bytes stand for: (q - zero) * scale."""
+
+    scale: float
+    zero: int
+
+    @classmethod
+    def known(cls, dtype: DType, scale: Value, zero: Value | None) -> Levels | None:
+        """Those of bytes of this type with one scale and zero that are constant; None for others."""
+        numbers = [value.data for value in (scale, zero) if value is not None]
+        if dtype not in OFFSETS or any(data is None or data.size != 1 for data in numbers):
+            return None
+        step, *rest = (float(cast_array(data, DType.F64).item()) for data in numbers if data is not None)
+        return cls(step, int(sum(rest)) + OFFSETS[dtype]) if LEAST_SCALE <= step <= 1 / LEAST_SCALE else None
 
 
 def _along(call: Call, x: Value, scale: Value) -> Value:
@@ -49,7 +72,9 @@ def dequantize(call: Call, x: Value, scale: Value, zero: Value | None = None) ->
         call.refuse(f"of {x.type.dtype}")
     out = call.get("output_dtype", 0)
     dtype = DTYPES.get(out, scale.type.dtype) if out else scale.type.dtype
-    return call.cast(_numbers(call, x, _along(call, x, scale), None if zero is None else _along(call, x, zero)), dtype)
+    levels = None if x.is_constant else Levels.known(x.type.dtype, scale, zero)
+    scale, zero = _along(call, x, scale), None if zero is None else _along(call, x, zero)
+    return call.cast(_numbers(call, x, scale, zero) if levels is None else from_bytes(call, x, levels), dtype)
 
 
 def _numbers(call: Call, x: Value, scale: Value, zero: Value | None) -> Value:
@@ -69,10 +94,20 @@ def quantize(call: Call, x: Value, scale: Value, zero: Value | None = None) -> V
     dtype = zero.type.dtype if zero is not None else DTYPES.get(code, DType.U8) if code else DType.U8
     if dtype not in LEVELS:
         call.refuse(f"to {dtype}")
-    return _levels(call, x, _along(call, x, scale), None if zero is None else _along(call, x, zero), dtype)
+    levels = None if _as_given(x) or x.type.dtype is not DType.F32 else Levels.known(dtype, scale, zero)
+    scale, zero = _along(call, x, scale), None if zero is None else _along(call, x, zero)
+    return to_levels(call, x, scale, zero, dtype) if levels is None else to_bytes(call, x, levels, dtype)
 
 
-def _levels(call: Call, x: Value, scale: Value, zero: Value | None, dtype: DType) -> Value:
+def _as_given(x: Value) -> bool:
+    """Whether x is a constant or an input of the model as it is: pixels may lie exactly between two levels."""
+    while x.producer is not None and isinstance(x.producer.op, MOVED):
+        x = x.producer.inputs[0]
+    return x.producer is None
+
+
+def to_levels(call: Call, x: Value, scale: Value, zero: Value | None, dtype: DType) -> Value:
+    """x in steps of `scale` around `zero`, as ONNX rounds them."""
     wide = call.add(ops.Div(), call.cast(x, DType.F32), call.cast(scale, DType.F32))
     levels = call.add(logic.Round(), wide)
     if zero is not None:
@@ -81,88 +116,26 @@ def _levels(call: Call, x: Value, scale: Value, zero: Value | None, dtype: DType
     return call.cast(call.add(ops.Clip(low=float(low), high=float(high)), levels), dtype)
 
 
-def _centred(call: Call, x: Value, zero: Value | None, shape: tuple[int, ...] | None = None) -> Value:
-    """x - zero in float32, exact."""
-    wide = call.cast(x, DType.F32)
-    if zero is None:
-        return wide
-    placed = call.reshape(zero) if zero.type.elements == 1 else call.reshape(zero, *(shape or zero.type.shape))
-    return call.add(ops.Sub(), wide, call.cast(placed, DType.F32))
+def to_bytes(call: Call, x: Value, levels: Levels, dtype: DType) -> Value:
+    """x f32 in bytes; for signed ones it is remembered which unsigned hold them."""
+    held = call.add(Quantize(levels.scale, levels.zero), x)
+    if dtype is DType.U8:
+        return held
+    signed = call.cast(call.add(ops.Sub(), call.cast(held, DType.F32), call.constant(MIDDLE, DType.F32)), DType.I8)
+    call.views[signed, UNSIGNED] = held
+    return signed
 
 
-def _check_exact(call: Call, x: Value, inner: object) -> None:
-    if x.type.dtype not in (DType.U8, DType.I8) or not isinstance(inner, int):
-        call.refuse(f"of an input {x.type}")
-    if inner * LARGEST_LEVEL * LARGEST_LEVEL >= LARGEST_EXACT:
-        call.refuse(f"with sums of {inner} products")
+def from_bytes(call: Call, x: Value, levels: Levels) -> Value:
+    """What bytes stand for, in float32."""
+    return call.add(Dequantize(levels.scale, levels.zero), unsigned(call, x))
 
 
-def _integer_product(call: Call, a: Value, b: Value, za: Value | None, zb: Value | None) -> Value:
-    _check_exact(call, a, a.type.shape[-1])
-    rows = (-1, 1)
-    left = _centred(call, a, za, _fitting(call, a, za, rows))
-    return float_matmul(call, left, _centred(call, b, zb, _fitting(call, b, zb, (1, -1))))
-
-
-def _fitting(call: Call, x: Value, zero: Value | None, place: tuple[int, int]) -> tuple[int, ...] | None:
-    if zero is None or zero.type.elements == 1:
-        return None
-    if zero.type.rank != 1:
-        return call.refuse(f"of {x.type} with a zero point {zero.type}")
-    size = zero.type.shape[0]
-    return tuple(size if edge == -1 else 1 for edge in place)  # type: ignore[misc]
-
-
-@imports("MatMulInteger")
-def matmul_integer(call: Call, a: Value, b: Value, za: Value | None = None, zb: Value | None = None) -> Value:
-    """(a - za) @ (b - zb) in i32, where the sums are so short that float32 holds them."""
-    return call.cast(_integer_product(call, a, b, za, zb), DType.I32)
-
-
-@imports("QLinearMatMul")
-def qlinear_matmul(
-    call: Call, a: Value, sa: Value, za: Value, b: Value, sb: Value, zb: Value, sy: Value, zy: Value
-) -> Value:
-    """The product of two quantised matrices, quantised."""
-    if any(value.type.elements != 1 for value in (sa, sb, sy)):
-        call.refuse("with scales of several elements")
-    product = _integer_product(call, a, b, za, zb)
-    factors = [call.cast(call.reshape(value), DType.F32) for value in (sa, sb)]
-    scaled = call.add(ops.Mul(), product, call.add(ops.Mul(), *factors))
-    return _levels(call, scaled, call.reshape(sy), call.reshape(zy), zy.type.dtype)
-
-
-def _integer_conv(call: Call, x: Value, w: Value, zx: Value | None, zw: Value | None) -> Value:
-    sizes = [dim for dim in w.type.shape[1:] if isinstance(dim, int)]
-    _check_exact(call, x, prod(sizes))
-    per_feature = (w.type.shape[0], *[1] * (w.type.rank - 1))
-    return float_conv(call, _centred(call, x, zx), _centred(call, w, zw, per_feature))  # type: ignore[arg-type]
-
-
-@imports("ConvInteger")
-def conv_integer(call: Call, x: Value, w: Value, zx: Value | None = None, zw: Value | None = None) -> Value:
-    """The convolution of (x - zx) with (w - zw) in i32, where the sums are so short that float32 holds them."""
-    return call.cast(_integer_conv(call, x, w, zx, zw), DType.I32)
-
-
-@imports("QLinearConv")
-def qlinear_conv(
-    call: Call,
-    x: Value,
-    sx: Value,
-    zx: Value,
-    w: Value,
-    sw: Value,
-    zw: Value,
-    sy: Value,
-    zy: Value,
-    bias: Value | None = None,
-) -> Value:
-    """The convolution of quantised numbers, quantised."""
-    sums = _integer_conv(call, x, w, zx, zw)
-    rows = (1, w.type.shape[0], *[1] * (x.type.rank - 2))
-    if bias is not None:
-        sums = call.add(ops.Add(), sums, call.cast(call.reshape(bias, *rows), DType.F32))
-    scales = call.reshape(sw) if sw.type.elements == 1 else call.reshape(sw, *rows)
-    scaled = call.add(ops.Mul(), sums, call.add(ops.Mul(), call.reshape(sx), scales))
-    return _levels(call, scaled, call.reshape(sy), call.reshape(zy), zy.type.dtype)
+def unsigned(call: Call, x: Value) -> Value:
+    """The unsigned bytes that hold x, u8 or i8."""
+    if x.type.dtype is DType.U8:
+        return x
+    if (x, UNSIGNED) not in call.views:
+        shifted = call.add(ops.Add(), call.cast(x, DType.F32), call.constant(MIDDLE, DType.F32))
+        call.views[x, UNSIGNED] = call.cast(shifted, DType.U8)
+    return call.views[x, UNSIGNED]
