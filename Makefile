@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 python3,\
     $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 
-.PHONY: help run test dev lint fuzz bench accuracy conformance package clean
+.PHONY: help run test dev lint fuzz bench accuracy conformance zoo package clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench: $(VENV)/installed-dev ## measure against other engines; BENCH='...' for i
 
 accuracy: $(VENV)/installed-dev ## every mode on real pictures, and docs/accuracy; ACCURACY='...' for its options
 	$(BIN)/python -m bench.accuracy $(ACCURACY)
+
+zoo: $(VENV)/installed-dev ## every model of the zoo by both ways beside PyTorch, and docs/models.md; ZOO='...' for its options
+	$(BIN)/python -m bench.zoo $(ZOO)
 
 conformance: $(VENV)/installed-test ## ONNX's node tests through the compiled path, and docs/conformance.md
 	$(BIN)/python -m bench.conformance --output docs/conformance.md

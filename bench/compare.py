@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
 from bench.agreement import Agreement, agreement
 from bench.engines import Engine
 from bench.measure import Timing, interleaved
+from bench.precision import PRECISIONS
 from bench.subject import Subject
 from bench.worker import Worker
 
@@ -30,7 +31,7 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The engines at one batch and thread count; those that do not agree with PyTorch's float32 have no timing."""
+    """The engines at one batch and thread count; those that do not agree with PyTorch's float32 are refused."""
 
     subject: str
     batch: int
@@ -45,9 +46,17 @@ class Comparison:
 
 
 def compare(
-    subject: Subject, engines: Mapping[str, type[Engine]], batch: int, threads: int, effort: Effort
+    subject: Subject,
+    engines: Mapping[str, type[Engine]],
+    batch: int,
+    threads: int,
+    effort: Effort,
+    bounded: Container[str] = PRECISIONS,
 ) -> Comparison:
-    """Every engine loaded, checked against PyTorch's float32 in the batch that it is then timed in."""
+    """Every engine loaded, checked against PyTorch's float32 in the batch that it is then timed in.
+
+    What disagrees is timed all the same in a precision that is not among the `bounded` ones.
+    """
     result = Comparison(subject.name, batch, threads)
     images, reference = subject.images(checked(batch)), subject.reference(checked(batch))
     with ExitStack() as stack:
@@ -56,7 +65,8 @@ def compare(
             worker = Worker(name, kind, getattr(subject, kind.takes), images[:batch], threads)
             workers[name] = stack.enter_context(closing(worker))
             result.agreements[name] = agreement(worker.output(images), reference, kind.precision)
-        turns = {name: worker.turn for name, worker in workers.items() if name not in result.refused}
+        wrong = [name for name in result.refused if engines[name].precision.name in bounded]
+        turns = {name: worker.turn for name, worker in workers.items() if name not in wrong}
         result.timings.update(interleaved(turns, effort.rounds, effort.runs(batch)))
     return result
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from alula.ir.graph import Graph, Node, Value
 from alula.ir.op import Op
 from alula.ops.elementwise import Add, Clip, Div, HardSigmoid, HardSwish, Mul, Sigmoid, Silu
-from alula.passes.match import made_by, near, operand_and_constant, scalar, scaled
+from alula.passes.match import made_by, near, operand_and_constant, rounded, scalar, scaled
 from alula.passes.rewrite import RewritePass
 
 GATED: dict[type[Op], Op] = {Sigmoid: Silu(), HardSigmoid: HardSwish()}
@@ -19,7 +21,7 @@ class FuseGates(RewritePass):
     """x * sigmoid(x)  =>  silu(x);  x * hard_sigmoid(x)  =>  hard_swish(x);  clip(x + 3, 0, 6) / 6 is hard_sigmoid(x).
 
     So the activation joins the epilogue of what makes x, which nothing else has to store.  The sixth may also stand
-    after the product with x.
+    after the product with x.  And x * sigmoid(s x)  =>  silu(s x) / s, whose factors layers around it can take.
     """
 
     name: ClassVar[str] = "fuse-gates"
@@ -34,7 +36,19 @@ class FuseGates(RewritePass):
                 gate = made_by(other, *GATED)
                 if gate is not None and gate.inputs[0] is x:
                     return graph.add(GATED[type(gate.op)], x)
+                if gate is not None and isinstance(gate.op, Sigmoid) and (steep := _steeper(gate.inputs[0], x)):
+                    return graph.add(Mul(), graph.add(Silu(), gate.inputs[0]), _number(graph, 1 / steep, x))
         return None
+
+
+def _steeper(value: Value, x: Value) -> float | None:
+    """s where `value` is x * s."""
+    found = scaled(value.producer)
+    return found[1] if found is not None and found[0] is x else None
+
+
+def _number(graph: Graph, number: float, like: Value) -> Value:
+    return graph.constant(rounded(np.asarray(number), like.type.dtype))
 
 
 def _sixth(graph: Graph, value: Value) -> Value | None:

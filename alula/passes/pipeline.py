@@ -14,6 +14,7 @@ from alula.passes.fold_flatten import FoldFlatten
 from alula.passes.fold_input_normalisation import FoldInputNormalisation
 from alula.passes.fold_pad import FoldPad
 from alula.passes.fold_scale_shift import FoldScaleShift
+from alula.passes.fold_whole_pools import FoldWholePools
 from alula.passes.fuse_attention import FuseAttention
 from alula.passes.fuse_gates import FuseGates
 from alula.passes.fuse_gelu import FuseGelu
@@ -66,6 +67,7 @@ PIPELINE: tuple[Pass, ...] = (
     Repeat((CANONICAL, SinkTransposes(), SinkReshapes())),
     SinkPads(),
     FoldPad(),
+    FoldWholePools(),
     FoldBatchNorm(),
     FoldInputNormalisation(),
     FoldChannelOrder(),

@@ -10,19 +10,22 @@ from bench.zoo.pictures import pictures
 SPREAD = 0.1
 PASSES, IMAGES, SEED = 3, 4, 2
 PRODUCTS = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.ConvTranspose2d)
+NORMS = (torch.nn.BatchNorm2d, torch.nn.LayerNorm)
 
 
 def settle(module: torch.nn.Module, size: int) -> None:
     """Change a new module that takes f32[b,3,size,size]; it is in evaluation mode afterwards.
 
-    Weights of products get the size that keeps that of values.  Parameters that are the same everywhere (zeros, ones,
-    the 1e-6 of a layer scale) get noise, for a program that lost them would go unnoticed.  Batch normalisations get the
-    statistics of a few batches of `pictures`.
+    Weights of products get the size that keeps that of values, normalisations start as they do in PyTorch.  Parameters
+    that are the same everywhere (zeros, ones, the 1e-6 of a layer scale) get noise, for a program that lost them would
+    go unnoticed.  Batch normalisations get the statistics of a few batches of `pictures`.
     """
     with torch.no_grad():
         for part in module.modules():
             if isinstance(part, PRODUCTS):
                 torch.nn.init.kaiming_normal_(part.weight)
+            if isinstance(part, NORMS):
+                part.reset_parameters()
         for parameter in module.parameters():
             if parameter.numel() > 1 and parameter.min() == parameter.max():
                 parameter.add_(torch.randn_like(parameter), alpha=SPREAD)

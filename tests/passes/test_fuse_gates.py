@@ -3,7 +3,8 @@ import pytest
 from alula.ir.graph import Value
 from alula.ops.elementwise import Add, Clip, Div, HardSigmoid, Mul, Sigmoid
 from alula.passes.fuse_gates import FuseGates
-from tests.passes.graphs import Builder, N, changed, counts
+from alula.passes.pipeline import optimise
+from tests.passes.graphs import Builder, N, changed, counts, run_both
 
 
 def six(b: Builder, x: Value, three: float = 3.0, high: float = 6.0) -> Value:
@@ -39,6 +40,16 @@ def test_fused(form: str) -> None:
     graph = b.finish(write(b, b.inputs[0]))
     assert changed(graph, FuseGates()) > 0
     assert counts(graph) == {name: 1}
+
+
+def test_a_steeper_sigmoid_leaves_factors_for_the_layers_around_it() -> None:
+    """The GELU of CLIP, x * sigmoid(1.702 x)."""
+    b = Builder((N, 3, 8))
+    x = b.linear(b.inputs[0], 16)
+    y = b(Mul(), x, b(Sigmoid(), b(Mul(), x, b.number(1.702))))
+    graph = b.finish(b.linear(y, 8))
+    run_both(graph, lambda: optimise(graph))
+    assert [node.op.name for node in graph.nodes] == ["linear", "silu", "linear"]
 
 
 @pytest.mark.parametrize("form", KEPT)

@@ -7,7 +7,8 @@ from math import floor, inf, isfinite
 
 import numpy as np
 
-from alula.frontends.onnx.call import Call, axis_of, imports
+from alula.core.dims import Dim, Expr
+from alula.frontends.onnx.call import Call, Operand, axis_of, imports
 from alula.frontends.resizing import ROUNDINGS, Axis, cubic, interpolated, linear, placed, table
 from alula.ir.graph import Value
 from alula.ops.logic import Where
@@ -25,12 +26,10 @@ MODES = (
 
 
 @imports("Resize")
-def resize(call: Call, x: Value, *operands: Value | None) -> Value:
-    """x with other sizes."""
+def resize(call: Call, x: Value, roi: Value | None = None, scales: Value | None = None, sizes: Operand = None) -> Value:
+    """x with other sizes; before opset 11 there are scales only."""
     if call.opset < 11:
-        roi, scales, sizes = None, operands[0] if operands else None, None
-    else:
-        roi, scales, sizes = (*operands, None, None, None)[:3]
+        roi, scales = None, roi
     default = "half_pixel" if call.opset >= 11 else "asymmetric"
     mode, where = call.get("mode", "nearest"), call.get("coordinate_transformation_mode", default)
     rank = x.type.rank
@@ -44,8 +43,10 @@ def resize(call: Call, x: Value, *operands: Value | None) -> Value:
     if mode not in ("linear", "cubic"):
         call.refuse(f"with mode {mode!r:.40}")
     outside = call.get("extrapolation_value", 0.0)
+    call.get("nearest_mode")  # of the other mode
     smooth, exclude = bool(call.get("antialias", 0)), bool(call.get("exclude_outside", 0))
-    coefficients = linear(smooth) if mode == "linear" else cubic(call.get("cubic_coeff_a", -0.75), smooth)
+    cubic_a = call.get("cubic_coeff_a", -0.75)
+    coefficients = linear(smooth) if mode == "linear" else cubic(cubic_a, smooth)
     moved = {axis: plan for axis, plan in plans.items() if not plan.is_whole}
     tables = {axis: table(plan, where, coefficients, exclude=exclude) for axis, plan in moved.items()}
     return _framed(call, interpolated(call, x, tables), plans, where, outside)
@@ -73,12 +74,18 @@ def _ranges(call: Call, roi: Value | None, count: int) -> list[tuple[float, floa
     return list(zip(values[:count], values[count:], strict=True))
 
 
+def _wanted(call: Call, sizes: Operand) -> list[Dim]:
+    """The sizes that are asked for; none where there is no such operand."""
+    empty = sizes is None or (isinstance(sizes, Value) and sizes.type.elements == 0)
+    return [] if empty else list(call.dims(sizes, "sizes"))
+
+
 def _plans(
     call: Call,
     x: Value,
     axes: list[int],
     scales: Value | None,
-    sizes: Value | None,
+    sizes: Operand,
     ranges: list[tuple[float, float]] | None,
     where: str = "",
 ) -> dict[int, Axis]:
@@ -86,12 +93,16 @@ def _plans(
     ranges = ranges or [(0.0, 1.0)] * len(axes)
     given = [] if scales is None or scales.type.elements == 0 else call.array(scales, "scales").tolist()
     policy = call.get("keep_aspect_ratio_policy", "stretch")
-    wanted = [] if sizes is None or sizes.type.elements == 0 else call.ints(sizes, "sizes")
+    wanted = _wanted(call, sizes)
     if len(given) not in (0, len(axes)) or len(wanted) not in (0, len(axes)) or bool(given) == bool(wanted):
         call.refuse("without either scales or sizes for all axes")
     old = [x.type.shape[axis] for axis in axes]
     if wanted and policy != "stretch":
-        ratios = [new / size for new, size in zip(wanted, old, strict=True) if isinstance(size, int) and size]
+        ratios = [
+            new / size
+            for new, size in zip(wanted, old, strict=True)
+            if isinstance(new, int) and isinstance(size, int) and size
+        ]
         if len(ratios) != len(old) or policy not in ("not_larger", "not_smaller"):
             call.refuse(f"with keep_aspect_ratio_policy {policy!r:.40}")
         given = [min(ratios) if policy == "not_larger" else max(ratios)] * len(axes)
@@ -100,14 +111,19 @@ def _plans(
     for n, axis in enumerate(axes):
         size, (start, end) = old[n], ranges[n]
         if not isinstance(size, int):
-            if (given and given[n] != 1) or (wanted and not given):
+            if (given and given[n] != 1) or (wanted and not given and wanted[n] != size):
                 call.refuse("along the batch")
             continue
-        scale = float(given[n]) if given else wanted[n] / max(size, 1)
+        asked = wanted[n] if wanted else None
+        if isinstance(asked, Expr):
+            call.refuse("to a size that depends on the batch")
+        scale = float(given[n]) if given or asked is None else asked / max(size, 1)
         if not 0 < scale < inf or not all(map(isfinite, (start, end))):
             call.refuse(f"of {size} elements by {scale} from {start} to {end}")
         length = (
-            wanted[n] if wanted else floor(size * scale * (end - start) if ranges[n] != (0.0, 1.0) else size * scale)
+            asked
+            if asked is not None
+            else floor(size * scale * (end - start) if ranges[n] != (0.0, 1.0) else size * scale)
         )
         if where == "align_corners" and given and not float(size * scale).is_integer() and scale != 1:
             call.refuse(f"with align_corners of {size} elements by {scale:.6g}")  # ONNX and its runtime disagree

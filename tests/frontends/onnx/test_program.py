@@ -267,3 +267,25 @@ def test_the_command_line_builds_it(tmp_path, capsys):
     (tmp_path / "bad.onnx").write_bytes(b"no")
     assert main(["build", str(tmp_path / "bad.onnx"), "-o", str(target)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def resized(wanted):
+    """Sizes of which the first are the picture's own, as PyTorch's exporter writes them, with attributes of no use."""
+    nodes = [
+        node("Shape", ["x"], ["own"], start=0, end=2),
+        node("Mul", ["own", "times"], ["first"]),
+        node("Concat", ["first", "new"], ["sizes"], axis=0),
+        node("Resize", ["x", "", "", "sizes"], ["y"], mode="linear", nearest_mode="floor", cubic_coeff_a=-0.5),
+    ]
+    picture = value("x", FLOAT, ["N", 3, 4, 5])
+    return model(nodes, [picture], [Y], 18, {"times": ints(*wanted), "new": ints(7, 9)})
+
+
+def test_a_picture_is_resized_to_sizes_of_which_one_is_the_batch(tmp_path):
+    for batch in (1, 3):
+        graph = agree(resized((1, 1)), {"x": normal(batch, 3, 4, 5)}, tmp_path, 5e-6)
+    assert str(graph.outputs[0][1].type) == "f32[N,3,7,9]"
+
+
+def test_the_batch_itself_is_not_resized(tmp_path):
+    assert "Resize along the batch" in refusal(resized((2, 1)), tmp_path)
