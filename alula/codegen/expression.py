@@ -12,6 +12,7 @@ from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.core.dims import Dim
 from alula.core.dtype import DType
 from alula.ir.op import Op
+from alula.ops.elementwise import Mul
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,15 @@ class Expression:
         values = [*seeds, *(load(n) for n in range(len(self.operands))), *e.parameters[: self.parameters]]
         for number, term in enumerate(self.terms):
             vectors = [values[a] if isinstance(a, int) else e.constant(a) for a in term.arguments]
-            narrowed = (
-                is_narrowing(t.op) and t.arguments[0] == len(values) for t in self.terms[number + 1 : number + 2]
-            )
-            values.append(emit_op(e, term.op, vectors, coarse=any(narrowed)))
+            values.append(emit_op(e, term.op, vectors, coarse=self._is_narrowed(number, len(values))))
         return values[-1]
+
+    def _is_narrowed(self, number: int, value: int) -> bool:
+        """True where the term, whose result is `value`, is narrowed next, multiplied before at most."""
+        for later in self.terms[number + 1 :]:
+            if is_narrowing(later.op):
+                return later.arguments[0] == value
+            if not isinstance(later.op, Mul) or value not in later.arguments:
+                return False
+            value += 1
+        return False
