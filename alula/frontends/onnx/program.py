@@ -51,7 +51,6 @@ FAMILIES = (
     "sample",
     "shape",
     "sizes",
-    "spectrum",
 )
 UNROLLED = {"Loop": loop, "Scan": scan}
 MOST_NODES = 50_000

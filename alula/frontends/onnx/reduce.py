@@ -9,6 +9,7 @@ from alula.frontends.moves import cut
 from alula.frontends.onnx.call import Call, axis_of, imports
 from alula.ir.graph import Value
 from alula.ops import elementwise as ops
+from alula.ops.logic import Less
 from alula.ops.reduce import ReduceMax, ReduceMean, ReduceMin, ReduceSum
 from alula.ops.shape import Expand
 
@@ -43,7 +44,7 @@ def _plain(name: str, op: Reduction, moved: int) -> None:
         if x.type.dtype is DType.BOOL:  # as 0 and 1
             if name not in ("ReduceMax", "ReduceMin"):
                 call.refuse("of booleans")
-            return call.cast(reduced(call, op, call.cast(x, DType.F32), *found), DType.BOOL)
+            return call.add(Less(), call.constant(0, DType.F32), reduced(call, op, call.cast(x, DType.F32), *found))
         return reduced(call, op, x, *found)
 
 

@@ -19,6 +19,7 @@ REDUCE = {
     **{f"{n}, operand": Case(f"Reduce{n}", [X, ints(1)], opset=18) for n in REDUCTIONS},
     "nothing": Case("ReduceSum", [X, ints()], {"noop_with_empty_axes": 1}),
     "booleans": Case("ReduceMax", [X > 0.5, ints(1)], opset=20),
+    "booleans, least": Case("ReduceMin", [X > -0.5, ints(1)], opset=20),
     "product of none": Case("ReduceProd", [X[:, :0], ints(1)], opset=18),
     "log of sum": Case("ReduceLogSum", [np.abs(X)], {"axes": [1]}, opset=13),
 }

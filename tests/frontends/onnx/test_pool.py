@@ -8,7 +8,7 @@ from tests.frontends.onnx.models import Case, case_agrees, normal, op_names
 X = normal(2, 4, 9, 7)
 VOLUME, DEEP = normal(2, 3, 5, 7, 6), {"pads": [1, 0, 1, 0, 1, 1]}
 POOLED, SPOTS = normal(1, 2, 2, 2), np.array([[[[0, 3], [9, 10]], [[16, 19], [25, 30]]]])
-SHAPE = np.array([1, 2, 5, 5])
+SHAPE = np.array([1, 2, 4, 4])
 ALL = {"kernel_shape": [3, 2], "strides": [2, 3], "pads": [1, 0, 1, 1]}
 
 CASES = {
