@@ -98,7 +98,7 @@ def divides(g: Dim, b: Dim) -> bool:
     try:
         quotient(b, g)
     except ValueError:
-        return False
+        return b == g
     return True
 
 

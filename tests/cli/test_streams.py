@@ -69,7 +69,7 @@ def test_limits_are_over_when_both_are(monkeypatch: pytest.MonkeyPatch) -> None:
     sessions(monkeypatch)
     with Streams(MODEL, threads=1) as streams:
         assert len(streams.run([PICTURES], Limits(3)).seconds) == 3
-        assert streams.run([PICTURES], Limits(1, duration_s=0.05)).wall_s >= 0.05
+        assert streams.run([PICTURES], Limits(1, duration_s=0.05)).wall_s > 0.049  # clocks are read around it
         assert len(streams.run([PICTURES], Limits(40, duration_s=0.001)).seconds) == 40
         assert streams.warm_up([PICTURES], Limits(0)) == [0.0]
 

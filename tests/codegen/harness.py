@@ -101,12 +101,13 @@ def empty(type: TensorType, sizes: dict[str, int]) -> Array:
 
 
 def graph_of(op: Op, *operands: TensorType | Array, chain: Sequence[Op] = ()) -> Graph:
-    """One op, and the ops of `chain` after it; types become inputs, arrays constants."""
+    """One op with all its outputs, or the ops of `chain` after it; types become inputs, arrays constants."""
     graph = Graph("test", {"N": (1, 64)})
-    value = graph.add(op, *(operand_value(graph, operand) for operand in operands), origin="test:1")
+    node = graph.add_node(op, *(operand_value(graph, operand) for operand in operands), origin="test:1")
     for following in chain:
-        value = graph.add(following, value)
-    graph.output("y", value)
+        node = graph.add_node(following, node.output)
+    for number, value in enumerate(node.outputs):
+        graph.output(f"y{number or ''}", value)
     return graph
 
 

@@ -40,11 +40,13 @@ from alula.ops.logic import And, Not, Or, ShiftLeft, ShiftRight, Xor
 from alula.ops.norm import BatchNorm
 from alula.ops.quantize import Dequantize, Quantize
 from alula.ops.shape import Expand, Slice, Transpose
+from alula.ops.trigonometry import Acos, Acosh, Asin, Asinh, Atan, Atanh, Cos, Cosh, Sin, Sinh, Tan
 from tests.codegen.harness import N, assert_close, assert_equal, assert_summed, f32, graph_of, joined, random_array, run
 
 EXACT = [Neg(), Abs(), Relu(), LeakyRelu(0.25), Clip(-0.5, 1.0), HardSigmoid(), HardSwish()]
 POSITIVE = [Log(), Sqrt(), Rsqrt(), Reciprocal()]
 CURVED = [Exp(), Erf(), Tanh(), Sigmoid(), Silu(), Gelu("none"), Gelu("tanh")]
+TRIGONOMETRIC = [Sin(), Cos(), Tan(), Asin(), Acos(), Atan(), Sinh(), Cosh(), Asinh(), Acosh(), Atanh()]
 BINARY = [Add(), Sub(), Mul(), Div(), Maximum(), Minimum()]
 WIDTHS = (1, 7, 8, 9, 15, 16, 17, 33)
 
@@ -65,6 +67,16 @@ def test_ops_of_positive_numbers(target, compiled):
     program = compiled(each(POSITIVE), target)
     inputs = [np.abs(random_array(value.type, 5, n)) for n, value in enumerate(program.graph.inputs)]
     assert_close(run(program, inputs), ulps=2)
+
+
+def test_trigonometry(target, compiled):
+    program = compiled(each(TRIGONOMETRIC), target)
+    inputs = [np.tanh(random_array(value.type, 5, n)) for n, value in enumerate(program.graph.inputs)]
+    for number in range(len(WIDTHS)):
+        inputs[TRIGONOMETRIC.index(Acosh()) * len(WIDTHS) + number] += 2
+    result = run(program, inputs)
+    assert_close(result, ulps=1)
+    assert result.compiled.labels == [op.name for op in TRIGONOMETRIC for _ in WIDTHS]
 
 
 def test_ops_of_two_operands(target, compiled):
@@ -217,7 +229,7 @@ def test_other_element_types_are_refused(op, dtype, operands, text, target, comp
 
 
 def test_every_rule_is_tested_here():
-    tested = [*EXACT, *POSITIVE, *CURVED, *BINARY, Pow(), Cast(DType.F32), BatchNorm(0.0)]
-    families = ("alula.ops.logic", "alula.ops.trigonometry")
-    elsewhere = {Quantize, Dequantize, *(op for op in RULES if op.__module__ in families)}  # tested there
+    tested = [*EXACT, *POSITIVE, *CURVED, *TRIGONOMETRIC, *BINARY, Pow(), Cast(DType.F32), BatchNorm(0.0)]
+    logic = (op for op in RULES if op.__module__ == "alula.ops.logic")
+    elsewhere = {Quantize, Dequantize, *logic}  # tested there
     assert {type(op) for op in tested} | elsewhere == set(RULES)
