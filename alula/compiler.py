@@ -94,7 +94,7 @@ def build(graph: Graph, config: BuildConfig | None = None, calibration: Calibrat
         raise UsageError(f"calibration: expected none for {config.precision}, got some")
     target = native_target() if config.target == NATIVE else target_named(config.target)
     batch_range = _batches(graph, config)
-    final = _final(graph, config)
+    final = final_graph(graph, config)
     kept = _kept(final, config)
     lower_precision(final, config.precision, calibration, config.scheme)
     pack_weights(final, target)
@@ -107,7 +107,7 @@ def calibrate(graph: Graph, config: BuildConfig, inputs: Inputs) -> Calibration:
     `inputs` are as `build` takes them; the graph stays as it is.  Raises UsageError for inputs that are none, do not
     fit, are the same number everywhere or make values that are not finite.
     """
-    return calibrated(_final(graph.copied()[0], config), inputs, compiled_run)
+    return calibrated(final_graph(graph.copied()[0], config), inputs, compiled_run)
 
 
 def lower_precision(
@@ -152,8 +152,8 @@ def _contract(config: BuildConfig) -> Preprocess | None:
     return preprocess and replace(preprocess, folded=preprocess.folded and config.fold_normalisation)
 
 
-def _final(graph: Graph, config: BuildConfig) -> Graph:
-    """The graph with its preprocessing, optimised, in float32; in place."""
+def final_graph(graph: Graph, config: BuildConfig) -> Graph:
+    """The graph with its preprocessing, optimised, in float32, in place: what precisions and calibration start from."""
     contract = _contract(config)
     return optimise(graph if contract is None else attach_preprocess(graph, contract))
 

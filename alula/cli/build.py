@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from alula.cli.calibration import (
+    AT_A_TIME,
     Inputs,
     calibration_pictures,
     found_calibration,
@@ -30,6 +32,8 @@ from alula.cli.options import (
     add_dim_range,
     add_json,
     check_writable,
+    duration,
+    points,
     positive,
     truth,
 )
@@ -42,10 +46,13 @@ from alula.frontends.torch.kind import kind_of
 if TYPE_CHECKING:
     from alula.compiler import BuildConfig
     from alula.ir.graph import Graph
+    from alula.quant.calibration import Calibration
     from alula.vision.folder import Picture
 
 HELP = "build an offline model file from a PyTorch program, exported or TorchScript, or an ONNX model"
 CALIBRATION_NUM, EVAL_NUM = 64, 256
+SEARCH_S = 600.0
+NO_OTHERS: Mapping[str, Any] = MappingProxyType({})
 ONNX = ".onnx"
 
 
@@ -93,10 +100,17 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--eval-num",
         type=positive,
-        default=EVAL_NUM,
         metavar="N",
-        help=f"how many of them, spread over the folder ({EVAL_NUM})",
+        help=f"how many of them, spread over the folder ({EVAL_NUM}; for --max-drop all)",
     )
+    parser.add_argument("--label-file", type=Path, metavar="F", help="lines of `name label`, for --max-drop")
+    parser.add_argument(
+        "--max-drop",
+        type=points,
+        metavar="D",
+        help="leave as many products in float as it takes to lose at most D points of top-1 (without labels: answers)",
+    )
+    parser.add_argument("--time", type=duration, metavar="T", help="how long to search for that, as 90s or 10m (10m)")
 
 
 def _add_scheme(parser: argparse.ArgumentParser) -> None:
@@ -109,6 +123,9 @@ def _add_scheme(parser: argparse.ArgumentParser) -> None:
         help=f"how ranges are chosen: {', '.join(ALGORITHMS)}",
     )
     parser.add_argument("--activations", choices=ACTIVATIONS, metavar="A", help=f"levels: {', '.join(ACTIVATIONS)}")
+    parser.add_argument(
+        "--measure", action="store_true", help="time products in bytes and in float, and leave in float what is slower"
+    )
     parser.add_argument("--weights", choices=WEIGHTS, metavar="W", help=f"scales: {', '.join(WEIGHTS)}")
 
 
@@ -130,17 +147,37 @@ def run(arguments: argparse.Namespace) -> int:
         graph = read(arguments.model, dim_range=arguments.dim_range and tuple(arguments.dim_range))
     config = replace(config, preprocess=contract(arguments.preprocess, arguments.model, graph))
     warn_of_shared(calibrating, comparing)
-    inputs = _inputs(config, calibrating, comparing)
+    inputs = _inputs(config, calibrating, comparing, AT_A_TIME if graph.symbols else config.batch_size)
     calibration = found_calibration(arguments, graph, config, inputs)
+    if arguments.max_drop is not None:
+        from alula.cli.budget import build_within
+
+        figures = build_within(arguments, graph, config, calibration, comparing)
+        code = _report(arguments, (perf_counter() - began) * 1e3, inputs, {"budget": figures})
+        return code if figures["met"] and not figures["failures"] else 1
     if arguments.precision == ALL:
         from alula.cli.compare import compare
 
         return compare(arguments, graph, config, calibration, report_calibration(inputs), comparing)
+    if arguments.measure:
+        with stage("timing products in bytes and in float"):
+            config = _measured(graph, config, calibration)
     with stage(f"building {arguments.output.name}"):
         model = alula.build(graph, config, calibration)
     with stage(f"saving {arguments.output.name}"):
         model.save(arguments.output)
     return _report(arguments, (perf_counter() - began) * 1e3, inputs)
+
+
+def _measured(graph: Graph, config: BuildConfig, calibration: Calibration | None) -> BuildConfig:
+    """What to build so that products that take longer in bytes than in float stay in float."""
+    from alula.analysis.budget import slower
+    from alula.analysis.mixes import Mixes, mix_times
+    from alula.cli.inputs import random_inputs
+
+    mixes = Mixes(graph, config, calibration)
+    kept = slower(*mix_times(mixes, lambda session: random_inputs(session, config.batch_size)))
+    return mixes.config(kept)
 
 
 def _config(arguments: argparse.Namespace) -> BuildConfig:
@@ -163,23 +200,39 @@ def _config(arguments: argparse.Namespace) -> BuildConfig:
 
 def _pictures(arguments: argparse.Namespace) -> tuple[tuple[Picture, ...], tuple[Picture, ...]]:
     """Pictures to calibrate with, and to compare precisions on."""
-    every = arguments.precision == ALL
-    if arguments.eval_dir is not None and not every:
-        raise UsageError(f"--eval-dir: expected --precision {ALL}, got {arguments.precision}")
+    every, budget = arguments.precision == ALL, arguments.max_drop is not None
+    if budget and not arguments.precision.startswith(QUANTISED):
+        raise UsageError(f"--max-drop: expected a qint8 precision, got {arguments.precision}")
+    if arguments.eval_dir is not None and not every and not budget:
+        raise UsageError(f"--eval-dir: expected --precision {ALL} or --max-drop, got {arguments.precision}")
+    if arguments.measure and (budget or not arguments.precision.startswith(QUANTISED)):
+        raise UsageError("--measure: expected a qint8 precision without --max-drop, which measures by itself")
+    for option in ("label_file", "time"):
+        if getattr(arguments, option) is not None and not budget:
+            raise UsageError(f"--{option.replace('_', '-')}: expected --max-drop, got none")
     calibrating = calibration_pictures(arguments, every or arguments.precision.startswith(QUANTISED))
+    if budget:
+        from alula.cli.budget import evaluation_pictures
+
+        arguments.time = arguments.time or SEARCH_S
+        return calibrating, evaluation_pictures(arguments)
     folder = arguments.eval_dir or arguments.calibration_dir
-    return calibrating, spread_pictures(folder, arguments.eval_num) if every and folder else ()
+    return calibrating, spread_pictures(folder, arguments.eval_num or EVAL_NUM) if every and folder else ()
 
 
-def _inputs(config: BuildConfig, calibrating: tuple[Picture, ...], comparing: tuple[Picture, ...]) -> Inputs | None:
+def _inputs(
+    config: BuildConfig, calibrating: tuple[Picture, ...], comparing: tuple[Picture, ...], at_a_time: int
+) -> Inputs | None:
     """Raises UsageError where there are pictures and the model does not say how it takes them."""
     if not calibrating and not comparing:
         return None
     contract = picture_contract(config.preprocess, config.fold_normalisation)
-    return Inputs(calibrating, contract) if calibrating else None
+    return Inputs(calibrating, contract, at_a_time) if calibrating else None
 
 
-def _report(arguments: argparse.Namespace, build_ms: float, inputs: Inputs | None) -> int:
+def _report(
+    arguments: argparse.Namespace, build_ms: float, inputs: Inputs | None, others: Mapping[str, Any] = NO_OTHERS
+) -> int:
     from alula.runtime.summary import summary
 
     with stage(f"generating code for {arguments.output.name}"):  # and keeping it, so that the first load is quick
@@ -201,7 +254,7 @@ def _report(arguments: argparse.Namespace, build_ms: float, inputs: Inputs | Non
         "kernels": steps,
         "calibration": calibrated,
     }
-    write_json(arguments.json, figures)
+    write_json(arguments.json, {**figures, **others})
     return 1 if calibrated and calibrated["failed"] else 0
 
 

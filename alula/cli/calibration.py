@@ -42,12 +42,13 @@ class Inputs:
 
     pictures: Sequence[Picture]
     contract: Preprocess
+    at_a_time: int = AT_A_TIME
     failures: dict[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         self.failures = {}
         with progress("calibrating", len(self.pictures)) as shown:
-            for batch in stream(self.pictures, self.contract, AT_A_TIME):
+            for batch in stream(self.pictures, self.contract, self.at_a_time):
                 self.failures |= {self.pictures[failure.index].name: failure.reason for failure in batch.failures}
                 if len(batch.indices):
                     yield batch.inputs

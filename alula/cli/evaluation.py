@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from alula.cli.classifier import Classifier, Predictions, Watch, open_classifier, predict
@@ -88,10 +88,15 @@ def accuracies(predictions: Predictions) -> tuple[Accuracy, Accuracy]:
     return accuracy(best[:, :1], labels), accuracy(best, labels)
 
 
+def report_failures(reasons: Iterable[str]) -> None:
+    """Names each failure on standard error."""
+    for reason in reasons:
+        print(f"error: {reason}", file=sys.stderr)
+
+
 def print_account(predictions: Predictions, timed: bool = True) -> None:
     """Names each failure on standard error, then says how many pictures became what, and how fast if `timed`."""
-    for _, reason in sorted(predictions.failures.items()):
-        print(f"error: {reason}", file=sys.stderr)
+    report_failures(reason for _, reason in sorted(predictions.failures.items()))
     listed, predicted, failed = len(predictions.listed), len(predictions.classes), len(predictions.failures)
     print(f"images    {listed} listed = {predicted} predicted + {failed} failed")
     if timed:

@@ -25,6 +25,7 @@ PRECISIONS = (  # of alula.compiler, which takes longer to import than --help sh
 QUANTISED = "qint8"  # how the names of those begin that calibration is for
 ALGORITHMS = ("linear", "moving_average", "percentile", "entropy", "eqnm")  # of alula.quant.thresholds
 ACTIVATIONS = ("asymmetric", "symmetric", "per-token")  # of alula.quant.scheme
+SECONDS = {"s": 1, "m": 60, "h": 3600}
 WEIGHTS = ("per-channel", "per-tensor")
 
 
@@ -44,6 +45,25 @@ def seconds(text: str) -> float:
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number of seconds, got {text!r}")
     return value
+
+
+def duration(text: str) -> float:
+    """Seconds: `90s`, `10m` or `1h`."""
+    number, unit = text[:-1], SECONDS.get(text[-1:])
+    if unit is None or not (number.isascii() and number.isdigit()) or not int(number):
+        raise argparse.ArgumentTypeError(f"expected a time like 90s, 10m or 1h, got {text!r}")
+    return float(int(number) * unit)
+
+
+def points(text: str) -> float:
+    """Percentage points, 0 to 100."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"expected points of 0 to 100, got {text!r}")
+    return number
 
 
 def truth(text: str) -> bool:

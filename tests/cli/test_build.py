@@ -192,13 +192,13 @@ def test_other_files_are_named_for_what_they_are(
         (["--precision", "int3"], "precision: expected one of force_float32, "),
         (["--target", "mips"], "target: expected one of avx2, avx512, "),
         (["--calibration-dir", "."], "--calibration-dir: expected a qint8 precision or all, got force_float32"),
-        (["--eval-dir", "."], "--eval-dir: expected --precision all, got force_float32"),
+        (["--eval-dir", "."], "--eval-dir: expected --precision all or --max-drop, got force_float32"),
         (["--calibration", "c.json"], "--calibration: expected a qint8 precision or all, got force_float32"),
         (["--weights", "per-channel"], "--weights: expected a qint8 precision or all, got force_float32"),
         (["--calibration-algorithm", "best"], "argument --calibration-algorithm: invalid choice: 'best'"),
         (["--save-calibration", "no/c.json"], "writing no/c.json: expected an existing folder, got no"),
         (["--calibration-num", "0"], "expected a whole number of at least 1, got '0'"),
-        (["--max-drop", "0.5"], "unrecognized arguments: --max-drop"),
+        (["--max-drop", "0.5"], "--max-drop: expected a qint8 precision, got force_float32"),
     ],
 )
 def test_wrong_usage(compiler: Compiler, capsys: pytest.CaptureFixture[str], options: list[str], message: str) -> None:
@@ -242,14 +242,14 @@ def test_calibration_gets_what_the_built_model_takes(compiler: Compiler, capsys:
     compiler.carried = named_preprocess("volo", 64)
     words = [*INT8, "--calibration-dir", "pictures", "--calibration-num", "9", "--json", "f.json"]
     assert main(words) == 0
-    assert compiler.calibration == [(np.uint8, (4, 64, 64, 3))] * 2 + [(np.uint8, (1, 64, 64, 3))]
+    assert compiler.calibration == [(np.uint8, (1, 64, 64, 3))] * 9  # its graph has no batch of any size
     out, error = capsys.readouterr()
     assert out.endswith("\ncalibration: 9 pictures = 9 used + 0 failed\n")
     assert error == ""
     expected = {"listed": 9, "used": 9, "failed": 0, "failures": []}
     assert json.loads(Path("f.json").read_text())["calibration"] == expected
     assert main([*words, "--no-fold-normalisation"]) == 0
-    assert compiler.calibration[0] == (np.float32, (4, 3, 64, 64))
+    assert compiler.calibration[0] == (np.float32, (1, 3, 64, 64))
 
 
 def test_a_picture_that_cannot_be_read_is_named(
