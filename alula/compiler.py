@@ -128,10 +128,28 @@ def lower_precision(
 
 
 def compiled_run(graph: Graph) -> Callable[[Sequence[Array]], Sequence[Array]]:
-    """A graph, compiled for this machine, as something that gives its outputs for its inputs.  The graph is packed."""
-    target = native_target()
-    pack_weights(graph, target)
-    program = compile_graph(graph, target)
+    """A graph, compiled for this machine, as something that gives its outputs for its inputs.
+
+    A graph of open sizes is compiled anew where they are others than in the last run.  The graph is packed.
+    """
+    pack_weights(graph, native_target())
+    ranges = graph.open_sizes()
+    names = [(str(dim), axis, n) for n, v in enumerate(graph.inputs) for axis, dim in enumerate(v.type.shape)]
+    last: dict[tuple[int, ...], Callable[[Sequence[Array]], Sequence[Array]]] = {}
+
+    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+        sizes = {name: inputs[n].shape[axis] for name, axis, n in names if name in ranges}
+        key = tuple(sizes.values())
+        if key not in last:
+            last.clear()
+            last[key] = _compiled(graph.copied(sizes)[0] if ranges else graph)
+        return last[key](inputs)
+
+    return run
+
+
+def _compiled(graph: Graph) -> Callable[[Sequence[Array]], Sequence[Array]]:
+    program = compile_graph(graph, native_target())
     constants = [value.data for value in graph.constants() if value.data is not None]
     native = NativeProgram(program, constants, default_threads()[0])
     types = [value.type for _, value in graph.outputs]
@@ -182,8 +200,8 @@ def _meta(
 
 def _batches(graph: Graph, config: BuildConfig) -> tuple[int, int]:
     """The batches that the file will serve."""
-    ranges = list(graph.symbols.values())
-    low, high = ranges[0] if ranges else (config.batch_size, config.batch_size)
+    batches = [limits for name, limits in graph.symbols.items() if name not in graph.open_sizes()]
+    low, high = batches[0] if batches else (config.batch_size, config.batch_size)
     if not low <= config.batch_size <= high:
         raise UsageError(f"batch size: expected {low}..{high}, as the model was exported, got {config.batch_size}")
     return (low, high) if config.shape_mutable else (config.batch_size, config.batch_size)

@@ -244,7 +244,9 @@ def _report(
     )
     takes = ", ".join(map(_takes, facts["inputs"]))
     least, most = facts["batch_range"]
-    print(f"takes {takes} with N from {least} to {most}" if least < most else f"takes {takes} with N = {least} alone")
+    open_too = "".join(f", {name} from {low} to {high}" for name, (low, high) in facts["size_ranges"].items())
+    batches = f"N from {least} to {most}" if least < most else f"N = {least} alone"
+    print(f"takes {takes} with {batches}{open_too}")
     calibrated = report_calibration(inputs)
     figures = {
         "output": arguments.output.name,
@@ -259,8 +261,7 @@ def _report(
 
 
 def _takes(port: Mapping[str, Any]) -> str:
-    sizes = ",".join("N" if size is None else str(size) for size in port["shape"])
-    return f"{port['name']} {port['dtype']}[{sizes}]"
+    return f"{port['name']} {port['type']}"
 
 
 def contract(option: str | None, model: Path, graph: Graph) -> Preprocess | None:

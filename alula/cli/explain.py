@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from alula.cli.build import ONNX
 from alula.cli.inputs import random_inputs
-from alula.cli.options import add_dim_range, add_json, add_model, add_threads, check_writable, positive
+from alula.cli.options import (
+    add_dim_range,
+    add_json,
+    add_model,
+    add_threads,
+    check_batch_alone,
+    check_writable,
+    positive,
+)
 from alula.cli.progress import stage
 from alula.cli.report import print_table, write_json
 from alula.cli.verify import readable
@@ -67,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("explain: expected --reference and --image-dir together, got one of them")
     with read_model(arguments.model) as file:
         meta, graph = file.meta, file.graph()
+    check_batch_alone(arguments.model, graph.open_sizes())
     known = _known(arguments, meta, graph)
     rows = _rows(graph, meta, known)
     _print(arguments.model.name, rows, known)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from alula.cli.options import add_json, add_model, check_writable
+from alula.cli.options import add_json, add_model, add_sizes, check_writable
 from alula.cli.report import print_table, write_json
 
 HELP = "inputs, outputs, precision of every op, kernels, bytes and multiply-adds of a model file"
@@ -15,6 +15,7 @@ HELP = "inputs, outputs, precision of every op, kernels, bytes and multiply-adds
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_model(parser)
+    add_sizes(parser)
     add_json(parser)
 
 
@@ -23,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     from alula.runtime.summary import summary
 
     check_writable(arguments.json)
-    facts = summary(arguments.model)
+    facts = summary(arguments.model, arguments.sizes)
     print_summary(str(arguments.model), facts)
     write_json(arguments.json, facts)
     return 0

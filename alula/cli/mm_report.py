@@ -112,7 +112,9 @@ def performance(session: Session, figures: Mapping[str, Any]) -> str:
         ),
     ]
     for number, group in enumerate(figures["groups"]):
-        shapes = ", ".join(f"{port.name}: {list(shape_of(port, group['batch_size']))}" for port in session.inputs)
+        shapes = ", ".join(
+            f"{port.name}: {list(shape_of(port, group['batch_size'], session.sizes))}" for port in session.inputs
+        )
         lines.append(f"Input shape group {number}: [{shapes}]")
         if "latency_ms" in group:
             lines += ["  Total Latency Summary:", _summary("  Latency(host clock, ms):", group["latency_ms"])]

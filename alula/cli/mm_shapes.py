@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alula.cli.options import chosen_batch
+from alula.cli.options import check_batch_alone, chosen_batch
 from alula.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def batch_sizes(session: Session, options: Mapping[str, Any]) -> list[int]:
     Only the batch of a model file is open, so it is all that a shape can say; the rest has to be the model's own.
     Raises UsageError for shapes that are not.
     """
+    check_batch_alone(Path(options["magicmind_model"]), session.size_ranges)
     if options["run_config"]:
         groups = [_batch_of(session, shapes) for shapes in _read_config(session, Path(options["run_config"]))]
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,33 @@ def add_dim_range(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dim-range", type=_shape, nargs=2, metavar=("MIN", "MAX"), help="smallest and largest shape, 1,3,224,224 each"
     )
+
+
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    """--sizes."""
+    parser.add_argument(
+        "--sizes", type=sizes, default={}, metavar="H=S,W=S", help="sizes that the file leaves open (default: smallest)"
+    )
+
+
+def sizes(text: str) -> dict[str, int]:
+    """`H=480,W=640`: names of sizes, a number each."""
+    given: dict[str, int] = {}
+    for item in text.split(","):
+        name, _, number = item.partition("=")
+        if not name.isidentifier() or name in given or not (number.isascii() and number.isdigit()):
+            raise argparse.ArgumentTypeError(f"expected sizes like H=480,W=640, got {text!r}")
+        given[name] = int(number)
+    return given
+
+
+def check_batch_alone(model: Path, open_sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Raises UsageError for a model that leaves more than its batch open, where one program has to do."""
+    if open_sizes:
+        raise UsageError(
+            f"model {model}: expected an open batch alone, got {', '.join(open_sizes)} open too: "
+            "build it with --dim-range whose ends are equal there"
+        )
 
 
 def _shape(text: str) -> tuple[int, ...]:

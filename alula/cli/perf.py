@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alula.cli.inputs import random_inputs
-from alula.cli.options import add_json, add_model, add_threads, check_writable, chosen_batch, positive, seconds
+from alula.cli.options import (
+    add_json,
+    add_model,
+    add_sizes,
+    add_threads,
+    check_writable,
+    chosen_batch,
+    positive,
+    seconds,
+)
 from alula.cli.peaks import ideal_ms, measured_peaks
 from alula.cli.profile import measured_steps, print_table, table, write_trace
 from alula.cli.report import write_json
@@ -37,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_model(parser)
     parser.add_argument("--batch-size", type=positive, metavar="B", help="images at a time (default: what was tuned)")
+    add_sizes(parser)
     add_threads(parser)
     parser.add_argument("--streams", type=positive, default=1, metavar="N", help="sessions that share the threads (1)")
     parser.add_argument("--iterations", type=positive, default=ITERATIONS, metavar="N", help=f"runs ({ITERATIONS})")
@@ -55,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.streams > 1 and (arguments.profile or arguments.trace):
         raise UsageError(f"--streams: expected 1 to profile a run, got {arguments.streams}")
     limits = Limits(arguments.iterations, arguments.duration, together=arguments.scenario == OFFLINE)
-    with Streams(arguments.model, arguments.threads, arguments.streams) as streams:
+    with Streams(arguments.model, arguments.threads, arguments.streams, sizes=arguments.sizes) as streams:
         session = streams.sessions[0]
         batch_size = chosen_batch(session, wanted)
         inputs = random_inputs(session, batch_size)
@@ -98,6 +108,7 @@ def _figures(
         "throughput_ips": batch_size * len(milliseconds) / timed.wall_s,
         "scenario": scenario,
         "batch_size": batch_size,
+        "sizes": session.sizes,
         "streams": len(streams.sessions),
         "threads": streams.threads,
         "threads_why": streams.threads_why,
@@ -119,7 +130,10 @@ def _print(model: Path, figures: dict[str, Any]) -> None:
     latency, noise = figures["latency_ms"], figures["noise"]
     source = "object from the cache" if figures["from_cache"] else "code generated"
     streams = f", {figures['streams']} streams" if figures["streams"] > 1 else ""
-    print(f"model       {model.name}, {figures['precision']} on {figures['target']}, batch {figures['batch_size']}")
+    sizes = "".join(f", {name} {size}" for name, size in figures["sizes"].items())
+    print(
+        f"model       {model.name}, {figures['precision']} on {figures['target']}, batch {figures['batch_size']}{sizes}"
+    )
     print(f"threads     {figures['threads']} ({figures['threads_why']}){streams}")
     print("latency     " + ", ".join(f"{name} {value:.2f}" for name, value in latency.items()) + " ms")
     print(f"noise       median {_interval(noise)} ms with 95 % confidence; half of the runs within {_share(figures)}")

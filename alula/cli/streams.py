@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -87,7 +87,14 @@ class Streams:
     are so many.
     """
 
-    def __init__(self, path: Path, threads: int | None = None, streams: int = 1, bound: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        threads: int | None = None,
+        streams: int = 1,
+        bound: bool = False,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:
         with ExitStack() as opened:
             total, self.threads_why = (threads, "as asked") if threads else _usable()
             counts = shares(total, streams)
@@ -95,7 +102,7 @@ class Streams:
             places = _places(counts) if bound else [None] * streams
             self.sessions: list[Session] = []
             for worker, count, place in zip(self._workers, counts, places, strict=True):
-                self.sessions.append(worker.submit(_opened, path, count, place).result())
+                self.sessions.append(worker.submit(_opened, path, count, place, sizes).result())
                 opened.callback(self.sessions[-1].close)
             self._opened = opened.pop_all()
 
@@ -155,13 +162,13 @@ def _places(counts: Sequence[int]) -> list[set[int] | None]:
     ]
 
 
-def _opened(path: Path, threads: int, place: set[int] | None) -> Session:
+def _opened(path: Path, threads: int, place: set[int] | None, sizes: Mapping[str, int] | None) -> Session:
     """A session whose threads keep to the processors of `place`: they inherit them from the thread that starts them."""
     import alula
 
     if place is not None:
         os.sched_setaffinity(0, place)
-    return alula.load(path, threads=threads)
+    return alula.load(path, threads=threads, sizes=sizes)
 
 
 def _run(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alula.cli.build import ONNX
-from alula.cli.options import QUANTISED, add_dim_range, add_json, check_writable, positive
+from alula.cli.options import QUANTISED, add_dim_range, add_json, check_batch_alone, check_writable, positive
 from alula.cli.progress import stage
 from alula.cli.report import print_table, write_json
 from alula.core.dtype import Array, DType
@@ -51,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_writable(arguments.json)
     with read_model(arguments.model) as file:
         meta, graph = file.meta, file.graph()
+        check_batch_alone(arguments.model, graph.open_sizes())
         plain, taken = _inputs(arguments, meta, graph)
         with stage(f"importing {arguments.source.name}"):
             traced = _traced(arguments)

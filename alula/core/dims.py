@@ -67,6 +67,11 @@ class Expr:
         """Its value with the named sizes put in.  Raises KeyError for a name without one."""
         return sum(c * prod(_atom_at(atom, sizes) for atom in m) for m, c in self.terms)
 
+    def put_in(self, sizes: Mapping[str, int]) -> Dim:
+        """What it is where some of the names are numbers."""
+        parts = (product([c, *(_atom_with(atom, sizes) for atom in m)]) for m, c in self.terms)
+        return sum(parts, start=0)
+
     def symbols(self) -> set[str]:
         """The names it depends on."""
         return {name for m, _ in self.terms for atom in m for name in _atom_symbols(atom)}
@@ -83,6 +88,11 @@ def symbol(name: str) -> Expr:
 def dim_at(dim: Dim, sizes: Mapping[str, int]) -> int:
     """`dim` as an integer, with the named sizes put in."""
     return dim if isinstance(dim, int) else dim.at(sizes)
+
+
+def dim_with(dim: Dim, sizes: Mapping[str, int]) -> Dim:
+    """What `dim` is where some of its names are numbers."""
+    return dim if isinstance(dim, int) else dim.put_in(sizes)
 
 
 def dim_symbols(dim: Dim) -> set[str]:
@@ -199,6 +209,12 @@ def _atom_count(monomial: Monomial) -> int:
 
 def _atom_at(atom: Atom, sizes: Mapping[str, int]) -> int:
     return sizes[atom] if isinstance(atom, str) else atom.value.at(sizes) // atom.divisor
+
+
+def _atom_with(atom: Atom, sizes: Mapping[str, int]) -> Dim:
+    if isinstance(atom, str):
+        return sizes[atom] if atom in sizes else symbol(atom)
+    return atom.value.put_in(sizes) // atom.divisor
 
 
 def _atom_symbols(atom: Atom) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -141,14 +141,28 @@ class Graph:
         used = [value for node in self.nodes for value in node.inputs] + [value for _, value in self.outputs]
         return list(dict.fromkeys(value for value in used if value.is_constant))
 
-    def copied(self) -> tuple[Graph, dict[Value, Value]]:
-        """The same graph in new nodes and values, and which value is which; constants are shared, not copied."""
-        copy = Graph(self.name, self.symbols)
+    def open_sizes(self) -> dict[str, tuple[int, int]]:
+        """The ranges of `symbols` that a program cannot leave open."""
+        return open_sizes(self.symbols, [value.type for value in self.inputs])
+
+    def copied(self, sizes: Mapping[str, int] | None = None) -> tuple[Graph, dict[Value, Value]]:
+        """The same graph in new nodes and values, and which value is which; constants are shared, not copied.
+
+        With `sizes` those symbols are numbers in the copy, and what nodes without operands give is constant.  Raises
+        ShapeError, naming op and node, for sizes that one does not take.
+        """
+        sizes = sizes or {}
+        copy = Graph(self.name, {name: limits for name, limits in self.symbols.items() if name not in sizes})
         copy.preprocess, copy.provenance = self.preprocess, dict(self.provenance)
-        values = {value: copy.input(value.name, value.type) for value in self.inputs}
+        values = {value: copy.input(value.name, value.type.put_in(sizes)) for value in self.inputs}
         values |= {value: copy.constant(value.data, value.name) for value in self.constants() if value.data is not None}
         for node in self.nodes:
-            new = copy.add_node(node.op, *(values[value] for value in node.inputs), origin=node.origin)
+            op = node.op.at(sizes) if sizes else node.op
+            if sizes and not node.inputs and not any(value.type.put_in(sizes).symbols() for value in node.outputs):
+                infer_types(op, [])  # before its elements are computed
+                values[node.output] = copy.constant(op.reference(), op.name)
+                continue
+            new = copy.add_node(op, *(values[value] for value in node.inputs), origin=node.origin)
             values.update(zip(node.outputs, new.outputs, strict=True))
         for name, value in self.outputs:
             copy.output(name, values[value])
@@ -158,6 +172,12 @@ class Graph:
         from alula.ir.printer import print_graph  # the printer reads graphs: a module of its own, above this one
 
         return print_graph(self)
+
+
+def open_sizes(symbols: dict[str, tuple[int, int]], inputs: Sequence[TensorType]) -> dict[str, tuple[int, int]]:
+    """All of the named sizes but the batch: the one that is the first axis of an input by itself."""
+    batches = {str(type.shape[0]) for type in inputs if type.rank}
+    return {name: limits for name, limits in symbols.items() if name not in batches}
 
 
 def sole_producer(graph: Graph, value: Value, op: type[Op]) -> Node | None:

@@ -8,7 +8,7 @@ from functools import cache
 from inspect import Parameter, signature
 from typing import Any, ClassVar, TypeVar, dataclass_transform, get_type_hints
 
-from alula.core.dims import Dim, Expr, dim_at
+from alula.core.dims import Dim, Expr
 from alula.core.errors import GraphError, ShapeError
 from alula.ir.attributes import checked_attribute
 from alula.ir.types import TensorType
@@ -46,7 +46,7 @@ class Op:
         return 0
 
     def at(self, sizes: Mapping[str, int]) -> Op:
-        """The same op with the named sizes put in its attributes."""
+        """The same op with the named sizes put in its attributes; others stay names."""
         bound = {key: _put_in(value, sizes) for key, value in self.attributes().items()}
         return replace(self, **bound)  # type: ignore[type-var]
 
@@ -97,4 +97,4 @@ def _attribute_types(op: Any) -> dict[str, Any]:
 def _put_in(value: Any, sizes: Mapping[str, int]) -> Any:
     if isinstance(value, tuple):
         return tuple(_put_in(item, sizes) for item in value)
-    return dim_at(value, sizes) if isinstance(value, Expr) else value
+    return value.put_in(sizes) if isinstance(value, Expr) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, fields
+from itertools import takewhile
 
 from alula.core.dims import Dim, Expr
 from alula.core.dtype import Array, DType
@@ -16,6 +17,8 @@ from alula.ir.types import TensorType
 from alula.ir.verifier import check_sizes
 
 Constants = Callable[[int, str, TensorType], Array]
+
+SHAPE_OF_TEXT = "graph text: expected 'graph \"name\" (...) {' ... '}'"
 
 LONGEST_LINE = 65_536
 _ATTRIBUTES = rf'(?:[^"{{}}]|{STRING})*'
@@ -35,10 +38,9 @@ def parse_graph(text: str, constants: Constants) -> Graph:
     Types are inferred anew and must equal those in the text.  Raises GraphError naming the line.
     """
     lines = text.split("\n")
-    head = _HEAD.fullmatch(lines[0])
-    if head is None or lines[-2:] != ["}", ""]:
-        raise GraphError("graph text: expected 'graph \"name\" (...) {' ... '}'")
-    graph = Graph(_name(head[1]), _parse_ranges(head[2]))
+    if lines[-2:] != ["}", ""]:
+        raise GraphError(SHAPE_OF_TEXT)
+    graph = Graph(*_parse_head(lines[0]))
     reader = _Reader(graph, constants)
     for number, line in enumerate(lines[1:-2], start=2):
         try:
@@ -142,6 +144,21 @@ def _dimension(text: str) -> Dim:
 
 def _name(literal: str) -> str:
     return str(parse_literal(literal))
+
+
+def parse_inputs(text: str) -> tuple[dict[str, tuple[int, int]], list[TensorType]]:
+    """Of a graph's text the ranges of its sizes, and the types of its inputs.  Raises GraphError."""
+    lines = text.split("\n")
+    _, ranges = _parse_head(lines[0])
+    leaves = takewhile(lambda match: match is not None and match[2] == "input", map(_LEAF.fullmatch, lines[1:]))
+    return ranges, [parse_type(leaf[4]) for leaf in leaves if leaf is not None]
+
+
+def _parse_head(line: str) -> tuple[str, dict[str, tuple[int, int]]]:
+    head = _HEAD.fullmatch(line)
+    if head is None:
+        raise GraphError(SHAPE_OF_TEXT)
+    return _name(head[1]), _parse_ranges(head[2])
 
 
 def _parse_ranges(text: str) -> dict[str, tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alula.core.dims import LARGEST_SIZE, Dim, Expr, dim_at, dim_symbols, product
+from alula.core.dims import LARGEST_SIZE, Dim, Expr, dim_at, dim_symbols, dim_with, product
 from alula.core.dtype import Array, DType
 from alula.core.errors import ShapeError
 
@@ -66,6 +66,10 @@ class TensorType:
     def at(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """Its shape in integers, with the named sizes put in."""
         return tuple(dim_at(dim, sizes) for dim in self.shape)
+
+    def put_in(self, sizes: Mapping[str, int]) -> TensorType:
+        """The type where some of the names are numbers.  Raises ShapeError for a dimension that becomes negative."""
+        return self.reshaped(*(dim_with(dim, sizes) for dim in self.shape))
 
     def symbols(self) -> set[str]:
         """The names its shape depends on."""

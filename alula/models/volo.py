@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from alula.core.errors import UsageError
+from alula.core.errors import ImportFailed, UsageError
 
 STEM_STRIDE = 2
 POOLING = 2  # between the outlookers' grid and the transformers'
@@ -248,7 +248,16 @@ class Volo(nn.Module):
         nn.init.trunc_normal_(self.cls_token, std=INITIAL_STD)
 
     def features(self, images: Tensor) -> Tensor:
-        """Normalised tokens[b,1+n,c] of images[b,3,s,s]: the class token, then the n = grid * grid others."""
+        """Normalised tokens[b,1+n,c] of images[b,3,s,s]: the class token, then the n = grid * grid others.
+
+        Raises ImportFailed where it is exported with an open height or width.
+        """
+        if any(isinstance(size, torch.SymInt) for size in images.shape[2:]):
+            side = self.config.image_size
+            raise ImportFailed(
+                f"VOLO: expected images of {side} x {side}, which its stem and position embedding fix, "
+                "got an open height or width"
+            )
         x = self.patch_embed(images).permute(0, 2, 3, 1)
         outlookers, downsample, *transformers = self.network
         x = downsample(outlookers(x)) + self.pos_embed

@@ -33,6 +33,7 @@ __all__ = [
     "pool",
     "quantize",
     "reduce",
+    "resize",
     "shape",
     "softmax",
     "sort",

@@ -116,13 +116,13 @@ def cache_key(*parts: str) -> str:
     return state.hexdigest()
 
 
-def object_key(program: str, target: str) -> str:
-    """The key of the code of `program` for the target called `target`, as these versions generate it."""
+def object_key(program: str, target: str, sizes: str = "") -> str:
+    """The key of the code of `program` for the target called `target` and sizes, as these versions generate it."""
     import llvmlite.binding as llvm  # only where code is made or looked up
     from llvmlite import __version__ as llvmlite_version
 
     llvm_version = ".".join(map(str, llvm.llvm_version_info))
-    return cache_key(program, target, sources_digest(PACKAGE), llvmlite_version, llvm_version)
+    return cache_key(program, target, sizes, sources_digest(PACKAGE), llvmlite_version, llvm_version)
 
 
 @cache

@@ -16,11 +16,11 @@ from alula.codegen.library.session import EXPORTS, emit_library
 from alula.codegen.library.spec import LibrarySpec, Section
 from alula.codegen.packing import pack_weights
 from alula.codegen.program import Program
-from alula.core.errors import UsageError
+from alula.core.errors import CodegenError, UsageError
 from alula.core.files import atomic_write
 from alula.core.target import CpuTarget, target_named
 from alula.runtime.linker import link_library
-from alula.runtime.programs import prepare
+from alula.runtime.programs import prepare, sizes_of
 
 SUFFIX = ".alula"
 HEADER = "alula.h"
@@ -78,6 +78,8 @@ def compile_library(path: Path, folder: Path, target_name: str | None, version: 
     name = library_name(path)
     model = folder / f"{name}{SUFFIX}"
     with read_model(path) as file:
+        if sizes := sizes_of(file):
+            raise CodegenError(f"model file {path}: expected an open batch alone, got {', '.join(sizes)} open too")
         target = target_named(target_name or file.meta.target)
         repacked = file.meta.target != target.name
         if repacked and model.exists() and model.samefile(path):

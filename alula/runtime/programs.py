@@ -1,14 +1,18 @@
-"""The native program of a model file: from the object cache where it was compiled before, else made now and kept."""
+"""Native programs of a model file: from the object cache where they were compiled before, else made now and kept."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from alula.artifact.model import ModelFile
 from alula.codegen.packing import pack_weights
 from alula.codegen.program import Program, compile_graph
 from alula.core.dtype import Array
+from alula.core.errors import GraphError, ModelFormatError, ShapeError
 from alula.core.target import CpuTarget, target_named
+from alula.ir.graph import open_sizes
+from alula.ir.parser import parse_inputs
 from alula.runtime.cache import ObjectCache, object_key
 from alula.runtime.host import native_target, supports
 
@@ -28,17 +32,33 @@ def target_here(file: ModelFile) -> CpuTarget:
     return built_for if supports(built_for) else native_target()
 
 
-def prepare(file: ModelFile, target: CpuTarget) -> Prepared:
-    """The program of `file` for `target`.  Weights packed for another target are packed anew, in memory.
+def sizes_of(file: ModelFile) -> dict[str, tuple[int, int]]:
+    """The ranges of the sizes that a file leaves open besides the batch; each set of them has a program of its own.
 
-    Raises ModelFormatError for a graph that the verifier refuses, CodegenError for one without kernels.
+    Raises ModelFormatError.
     """
-    cache, key = ObjectCache(), object_key(file.digest, target.name)
+    try:
+        return open_sizes(*parse_inputs(file.graph_text))
+    except (GraphError, ShapeError) as error:
+        raise ModelFormatError(f"model file {file.path}: header, graph: {error}") from None
+
+
+def prepare(file: ModelFile, target: CpuTarget, sizes: Mapping[str, int] | None = None) -> Prepared:
+    """The program of `file` for `target`, and for `sizes` of all that `sizes_of` names.
+
+    Weights packed for another target are packed anew, in memory.  Raises ModelFormatError for a graph that the verifier
+    refuses, CodegenError for one without kernels, ShapeError where an op does not fit the sizes.
+    """
+    sizes = sizes or {}
+    written = ",".join(f"{name}={size}" for name, size in sorted(sizes.items()))
+    cache, key = ObjectCache(), object_key(file.digest, target.name, written)
     parts = cache.get(key)
     packed = file.meta.target == target.name
-    if parts is not None and packed:
+    if parts is not None and packed and not sizes:
         return Prepared(Program.from_parts(parts), [section.array for section in file.constants], from_cache=True)
     graph = file.graph()
+    if sizes:
+        graph = graph.copied(sizes)[0]
     if not packed:
         pack_weights(graph, target)
     program = compile_graph(graph, target) if parts is None else Program.from_parts(parts)

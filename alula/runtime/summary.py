@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,16 @@ from alula.artifact.reader import read_model
 from alula.codegen.kernels.dot import DOT_BF16, DOT_INT8
 from alula.codegen.program import Program, StepInfo
 from alula.ir.graph import Graph, Node
-from alula.ir.parser import parse_type
+from alula.ir.types import TensorType
 from alula.runtime.host import default_threads
-from alula.runtime.programs import prepare, target_here
-from alula.runtime.session import Port
+from alula.runtime.programs import prepare, sizes_of, target_here
+from alula.runtime.session import Port, asked_sizes
 
 
-def summary(path: Path) -> dict[str, Any]:
+def summary(path: Path, sizes: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Everything about the model file at `path`, JSON-ready; no threads are started and nothing is run.
 
+    `sizes` are those of `load`, where the file leaves more open than the batch.
     `macs` are multiply-adds of one image, `bytes` say what each size is of.  The program is the one that `load` would
     run here, from the object cache where it is there, with as many threads as `threads` says.  Raises ModelFormatError
     for a file that is damaged or is none.
@@ -27,7 +28,9 @@ def summary(path: Path) -> dict[str, Any]:
     with read_model(path) as file:
         target = target_here(file)
         graph = file.graph()
-        program = prepare(file, target).program
+        ranges = sizes_of(file)
+        chosen = asked_sizes(ranges, sizes or {})
+        program = prepare(file, target, chosen).program
         threads, why = default_threads()
         return {
             **_facts(file),
@@ -36,8 +39,10 @@ def summary(path: Path) -> dict[str, Any]:
             "threads_why": why,
             "macs": sum(step.macs for step in program.steps),
             "int8_mac_fraction": int8_mac_fraction(program.steps),
-            "inputs": [_port(*port) for port in program.inputs],
-            "outputs": [_port(*port) for port in program.outputs],
+            "size_ranges": ranges,
+            "sizes": chosen,
+            "inputs": [_port(value.name, value.type) for value in graph.inputs],
+            "outputs": [_port(name, value.type) for name, value in graph.outputs],
             "bytes": _bytes(path, file, program),
             "kernels": kernels(program.steps),
             "ops": _ops(graph),
@@ -67,9 +72,9 @@ def _facts(file: ModelFile) -> dict[str, Any]:
     return {"digest": file.digest, **{key: meta[key] for key in order}, "kept": file.meta.kept}
 
 
-def _port(name: str, type: str) -> dict[str, Any]:
-    port = Port.of(name, parse_type(type))
-    return {"name": port.name, "dtype": port.dtype.value, "shape": list(port.shape)}
+def _port(name: str, type: TensorType) -> dict[str, Any]:
+    port = Port.of(name, type)
+    return {"name": port.name, "dtype": port.dtype.value, "shape": list(port.shape), "type": str(type)}
 
 
 def _bytes(path: Path, file: ModelFile, program: Program) -> dict[str, int]:

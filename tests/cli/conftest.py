@@ -1,6 +1,6 @@
 """A fake session behind `alula.load`, and a folder of pictures that it knows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeSession], FakeSession
     """`load(session)`: from then on `alula.load` gives this session, with the threads asked for."""
 
     def install(session: FakeSession) -> FakeSession:
-        def fake(path: Path, threads: int | None = None) -> FakeSession:
+        def fake(path: Path, threads: int | None = None, sizes: Mapping[str, int] | None = None) -> FakeSession:
             session.threads = threads or session.threads
             return session
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from alula.core.dims import symbol
 from alula.core.dtype import DType
 from alula.core.preprocess import Preprocess
+from alula.ir.types import TensorType
 
 CLASSES = 8
 LEVELS = 32  # grey levels a class: a plain picture of level 32 * c + 16 is of class c
@@ -21,6 +23,10 @@ class FakePort:
     name: str
     dtype: DType
     shape: tuple[int | None, ...]
+
+    @property
+    def type(self) -> TensorType:
+        return TensorType(self.dtype, tuple(symbol("N") if size is None else size for size in self.shape))
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class FakeSession:
     steps: tuple[FakeStep, ...] | None = None
     offsets: tuple[float, ...] = (0.0,) * CLASSES  # added to the scores
     batches: list[int] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+    size_ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
     closed: bool = False
 
     def __post_init__(self) -> None:

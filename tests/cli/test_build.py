@@ -31,6 +31,7 @@ class Compiler:
     carried: Preprocess | None = None
     shape: tuple[int, ...] = (2, 3, 64, 64)
     batches: tuple[int, int] = (1, 512)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     asked: dict[str, Any] = field(default_factory=dict)
     calibration: list[tuple[np.dtype, tuple[int, ...]]] | None = None
     built_with: alula.Calibration | None = None
@@ -63,8 +64,9 @@ class Compiler:
             "kernels": [{"count": 3}, {"count": 4}],
             "precision": self.asked["precision"],
             "target": "avx2",
-            "inputs": [{"name": "x", "dtype": "u8", "shape": [None, 64, 64, 3]}],
+            "inputs": [{"name": "x", "dtype": "u8", "shape": [None, 64, 64, 3], "type": "u8[N,64,64,3]"}],
             "batch_range": self.batches,
+            "size_ranges": self.sizes,
         }
 
 

@@ -19,7 +19,7 @@ SUMMARY = {
 
 @pytest.fixture
 def summary(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "summary", lambda path: SUMMARY)
+    monkeypatch.setattr(module, "summary", lambda path, sizes: SUMMARY | {"sizes": sizes})
     monkeypatch.setenv("COLUMNS", "120")
 
 
@@ -35,4 +35,4 @@ def test_everything_in_the_summary_is_printed(capsys: pytest.CaptureFixture[str]
 @pytest.mark.usefixtures("summary")
 def test_json_is_the_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "m.alula", "--json", str(tmp_path / "f.json")]) == 0
-    assert json.loads((tmp_path / "f.json").read_text()) == SUMMARY
+    assert json.loads((tmp_path / "f.json").read_text()) == SUMMARY | {"sizes": {}}

@@ -24,7 +24,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch, kind: type[FakeSession] = FakeSess
     """From now on a session of its own for every `alula.load`; the list fills as they are opened."""
     opened: list[FakeSession] = []
 
-    def load(path: Path, threads: int) -> FakeSession:
+    def load(path: Path, threads: int, sizes: object) -> FakeSession:
         opened.append(kind(threads=threads, run_s=0.002))
         return opened[-1]
 

@@ -27,6 +27,7 @@ from alula.ops.outlook import OutlookAttention
 from alula.ops.pool import AvgPool2d, MaxPool2d
 from alula.ops.quantize import Dequantize, Quantize, QuantizeRows
 from alula.ops.reduce import Reduction
+from alula.ops.resize import ROUNDINGS, TERMS, WHERES, ResizePlaces, ResizeShares
 from alula.ops.shape import Concat, Expand, Pad, Reshape, Slice, Transpose
 from alula.ops.softmax import Softmax
 from alula.ops.sort import TopK
@@ -156,6 +157,17 @@ def top_k(draw: Draw, op: type[TopK]) -> Case:
     k = draw(fixed_dims)
     size = draw(st.sampled_from([k, k + 3, N + k]))
     return op(k, draw(st.booleans())), types(draw(any_of(NUMBERS)), (*draw(shapes), size))
+
+
+@of(ResizePlaces, ResizeShares)
+def resize_table(draw: Draw, op: type[ResizePlaces] | type[ResizeShares]) -> Case:
+    method = draw(st.sampled_from([*(["nearest"] if op is ResizePlaces else []), *TERMS]))
+    smooth = method != "nearest" and draw(st.booleans())
+    sizes = st.integers(1, 5) if smooth else st.one_of(st.integers(1, 5), st.sampled_from([N, N * 2, N + 1]))
+    size, wanted = draw(sizes), draw(sizes)
+    where, rounding = draw(st.sampled_from(WHERES)), draw(st.sampled_from(sorted(ROUNDINGS)))
+    scale = draw(st.sampled_from([0.0, 0.5, 2.0]))
+    return op(size, wanted, where, method, scale, rounding=rounding, smooth=smooth, exclude=False), ()
 
 
 @of(Cast)

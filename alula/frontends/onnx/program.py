@@ -15,10 +15,10 @@ from alula.core.dtype import Array
 from alula.core.errors import GraphError, ImportFailed, ShapeError, UnsupportedOperator, UsageError
 from alula.frontends.call import Refused
 from alula.frontends.onnx import DimRange
-from alula.frontends.onnx.batch import NAME, input_types
 from alula.frontends.onnx.call import COUNTS, FOLDS, IMPORTS, Call, Operand, Places, Sizes, sizes_or_constant
 from alula.frontends.onnx.control import loop, scan
 from alula.frontends.onnx.functions import Functions
+from alula.frontends.onnx.inputs import input_types
 from alula.frontends.onnx.nodes import (
     attribute_kinds,
     captured,
@@ -85,8 +85,8 @@ class Reader:
         taken = source.inputs
         if unknown := sorted(set(constants) - {value.name for value in taken}):
             raise UsageError(f"constants of {source.name}: expected names of inputs, got {', '.join(unknown)}")
-        self.types, batch = input_types([value for value in taken if value.name not in constants], dim_range)
-        self.graph = Graph(self.proto.name or "model", {} if batch is None else {NAME: batch})
+        self.types, ranges = input_types([value for value in taken if value.name not in constants], dim_range)
+        self.graph = Graph(self.proto.name or "model", ranges)
         self.views: dict[tuple[Value, object], Value] = {}
         self.refusals: dict[str, list[str]] = {}
         self.unknown: set[str] = set()

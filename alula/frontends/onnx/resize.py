@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from math import floor, inf, isfinite
+from typing import Any
 
 import numpy as np
 
-from alula.core.dims import Dim, Expr
+from alula.core.dims import Dim
 from alula.frontends.onnx.call import Call, Operand, axis_of, imports
-from alula.frontends.resizing import ROUNDINGS, Axis, cubic, interpolated, linear, placed, table
+from alula.frontends.resizing import resized
 from alula.ir.graph import Value
 from alula.ops.logic import Where
+from alula.ops.resize import LARGEST_SIZE, ROUNDINGS, TERMS, WHERES, ResizePlaces
 
-LARGEST_SIZE = 1 << 14
-
-MODES = (
-    "half_pixel",
-    "half_pixel_symmetric",
-    "pytorch_half_pixel",
-    "align_corners",
-    "asymmetric",
-    "tf_crop_and_resize",
-)
+WHOLE = (0.0, 1.0)  # of an axis
+LARGEST_DIVISOR = 64  # of a scale of an axis that is open
 
 
 @imports("Resize")
@@ -34,22 +29,23 @@ def resize(call: Call, x: Value, roi: Value | None = None, scales: Value | None 
     mode, where = call.get("mode", "nearest"), call.get("coordinate_transformation_mode", default)
     rank = x.type.rank
     axes = [axis_of(call, axis, rank) for axis in call.get("axes", None) or range(rank)]
-    if where not in MODES:
+    if where not in WHERES:
         call.refuse(f"with coordinate_transformation_mode {where!r:.40}")
-    ranges = _ranges(call, roi, len(axes)) if where == "tf_crop_and_resize" else [(0.0, 1.0)] * len(axes)
-    plans = _plans(call, x, axes, scales, sizes, ranges, where)
-    if mode == "nearest":
-        return _nearest(call, x, plans, where)
-    if mode not in ("linear", "cubic"):
-        call.refuse(f"with mode {mode!r:.40}")
-    outside = call.get("extrapolation_value", 0.0)
-    call.get("nearest_mode")  # of the other mode
+    ranges = _ranges(call, roi, len(axes)) if where == "tf_crop_and_resize" else [WHOLE] * len(axes)
+    how: dict[str, Any] = {"where": where, "method": mode}
+    rounding = call.get("nearest_mode", "round_prefer_floor" if call.opset >= 11 else "floor")
     smooth, exclude = bool(call.get("antialias", 0)), bool(call.get("exclude_outside", 0))
-    cubic_a = call.get("cubic_coeff_a", -0.75)
-    coefficients = linear(smooth) if mode == "linear" else cubic(cubic_a, smooth)
-    moved = {axis: plan for axis, plan in plans.items() if not plan.is_whole}
-    tables = {axis: table(plan, where, coefficients, exclude=exclude) for axis, plan in moved.items()}
-    return _framed(call, interpolated(call, x, tables), plans, where, outside)
+    slope, outside = call.get("cubic_coeff_a", -0.75), call.get("extrapolation_value", 0.0)
+    if mode == "nearest":
+        if rounding not in ROUNDINGS:
+            call.refuse(f"with nearest_mode {rounding!r:.40}")
+        how |= {"rounding": rounding}
+    elif mode in TERMS:
+        how |= {"smooth": smooth, "exclude": exclude, "slope": slope}
+    else:
+        call.refuse(f"with mode {mode!r:.40}")
+    plans = _plans(call, x, axes, scales, sizes, ranges, how)
+    return _framed(call, resized(call, x, plans), plans, outside)
 
 
 @imports("Upsample")
@@ -59,12 +55,9 @@ def upsample(call: Call, x: Value, scales: Value | None = None) -> Value:
     given = call.get("scales", None) if call.opset < 9 else None if scales is None else call.array(scales, "scales")
     if given is None or mode not in ("nearest", "linear", "bilinear"):
         call.refuse(f"with mode {mode!r:.40}")
-    plans = _plans(call, x, list(range(x.type.rank)), call.graph.constant(np.asarray(given, np.float32)), None, None)
-    if mode == "nearest":
-        return placed(call, x, plans, "asymmetric", "floor")
-    coefficients, grown = linear(smooth=False), {axis: plan for axis, plan in plans.items() if plan.scale != 1}
-    tables = {axis: table(plan, "asymmetric", coefficients, exclude=False) for axis, plan in grown.items()}
-    return interpolated(call, x, tables)
+    how = {"where": "asymmetric", "method": "nearest" if mode == "nearest" else "linear"}
+    factors = call.graph.constant(np.asarray(given, np.float32))
+    return resized(call, x, _plans(call, x, list(range(x.type.rank)), factors, None, None, how))
 
 
 def _ranges(call: Call, roi: Value | None, count: int) -> list[tuple[float, float]]:
@@ -87,10 +80,10 @@ def _plans(
     scales: Value | None,
     sizes: Operand,
     ranges: list[tuple[float, float]] | None,
-    where: str = "",
-) -> dict[int, Axis]:
+    how: Mapping[str, Any],
+) -> dict[int, ResizePlaces]:
     """What becomes of each axis."""
-    ranges = ranges or [(0.0, 1.0)] * len(axes)
+    ranges = ranges or [WHOLE] * len(axes)
     given = [] if scales is None or scales.type.elements == 0 else call.array(scales, "scales").tolist()
     policy = call.get("keep_aspect_ratio_policy", "stretch")
     wanted = _wanted(call, sizes)
@@ -109,44 +102,39 @@ def _plans(
         wanted = [floor(size * ratio + 0.5) for size, ratio in zip(old, given, strict=True) if isinstance(size, int)]
     plans = {}
     for n, axis in enumerate(axes):
-        size, (start, end) = old[n], ranges[n]
-        if not isinstance(size, int):
-            if (given and given[n] != 1) or (wanted and not given and wanted[n] != size):
-                call.refuse("along the batch")
+        size, scale = old[n], float(given[n]) if given else 0.0
+        if (scale in (0, 1) and (not wanted or wanted[n] == size) and ranges[n] == WHOLE) or size == 0:
             continue
-        asked = wanted[n] if wanted else None
-        if isinstance(asked, Expr):
-            call.refuse("to a size that depends on the batch")
-        scale = float(given[n]) if given or asked is None else asked / max(size, 1)
-        if not 0 < scale < inf or not all(map(isfinite, (start, end))):
-            call.refuse(f"of {size} elements by {scale} from {start} to {end}")
-        length = (
-            asked
-            if asked is not None
-            else floor(size * scale * (end - start) if ranges[n] != (0.0, 1.0) else size * scale)
-        )
-        if where == "align_corners" and given and not float(size * scale).is_integer() and scale != 1:
+        if (given and not 0 < scale < inf) or not all(map(isfinite, ranges[n])):
+            call.refuse(f"of {size} elements by {scale} from {ranges[n][0]} to {ranges[n][1]}")
+        length = wanted[n] if wanted else _scaled(call, size, scale, ranges[n])
+        whole = isinstance(size, int) and float(size * scale).is_integer()
+        if how["where"] == "align_corners" and given and not whole:
             call.refuse(f"with align_corners of {size} elements by {scale:.6g}")  # ONNX and its runtime disagree
-        if size < 1 or not 1 <= length <= LARGEST_SIZE or size > LARGEST_SIZE:
+        if any(isinstance(dim, int) and not 1 <= dim <= LARGEST_SIZE for dim in (size, length)):
             call.refuse(f"of {size} to {length} elements")
-        plans[axis] = Axis(size, length, scale, start, end)
+        plans[axis] = ResizePlaces(size=size, wanted=length, scale=scale, start=ranges[n][0], end=ranges[n][1], **how)
     return plans
 
 
-def _nearest(call: Call, x: Value, plans: dict[int, Axis], where: str) -> Value:
-    rounding = call.get("nearest_mode", "round_prefer_floor" if call.opset >= 11 else "floor")
-    for name in ("antialias", "exclude_outside", "cubic_coeff_a"):
-        call.get(name)  # of other modes
-    outside = call.get("extrapolation_value", 0.0)
-    if rounding not in ROUNDINGS:
-        call.refuse(f"with nearest_mode {rounding!r:.40}")
-    return _framed(call, placed(call, x, plans, where, rounding), plans, where, outside)
+def _scaled(call: Call, size: Dim, scale: float, part: tuple[float, float]) -> Dim:
+    """floor(size * scale), of the part of the axis."""
+    if isinstance(size, int):
+        return floor(size * scale * (part[1] - part[0]) if part != WHOLE else size * scale)
+    ratio = Fraction(scale).limit_denominator(LARGEST_DIVISOR)
+    if part != WHOLE or float(ratio) != scale:
+        call.refuse(f"of {size} elements by {scale:.9g}")
+    return size * ratio.numerator // ratio.denominator
 
 
-def _framed(call: Call, y: Value, plans: Mapping[int, Axis], where: str, outside: float) -> Value:
+def _framed(call: Call, y: Value, plans: Mapping[int, ResizePlaces], outside: float) -> Value:
     """y with one number where the region that is looked at lies outside of the source."""
     for axis, plan in plans.items():
-        beyond = np.array([plan.source(where, place) is None for place in range(plan.wanted)])
+        if plan.where != "tf_crop_and_resize":
+            continue
+        if not isinstance(plan.size, int) or not isinstance(plan.wanted, int):
+            call.refuse(f"with tf_crop_and_resize of {plan.size} elements")
+        beyond = np.array([plan.source(place) is None for place in range(plan.wanted)])
         if beyond.any():
             frame = call.graph.constant(beyond.reshape([-1 if n == axis else 1 for n in range(y.type.rank)]))
             y = call.add(Where(), frame, call.like(outside, y), y)

@@ -21,7 +21,8 @@ def from_torch(
     """The graph of a module, traced with example inputs of any batch, or of a `.pt2` or TorchScript file.
 
     Inputs are as the module takes them, with a symbolic batch N within `dim_range`, (smallest, largest) shape of the
-    first input; by default 1..512, or what the file allows.  The module is traced in evaluation mode, its training
+    first input; by default 1..512, or what the file allows.  Other sizes of the first input in which the two differ
+    stay open too.  The module is traced in evaluation mode, its training
     flags are kept, and its weights are shared with the graph, not copied.  TorchScript, a module or a file, needs
     examples only where it was not traced and `dim_range` does not say the shape of its only input.  The preprocessing
     contract and provenance of a `.pt2` are the graph's `preprocess` and `provenance`.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import io
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
@@ -18,9 +19,9 @@ from torch import Tensor, nn
 
 from alula.core.errors import AlulaError, ImportFailed, UsageError
 from alula.core.files import atomic_write
+from alula.frontends.symbols import BATCH, LARGEST_BATCH, axis_name
 from alula.frontends.torch.archive import checked_archive
 
-LARGEST_BATCH = 512
 EXAMPLE_BATCH = 2  # not 1: torch.export takes a dimension of 1 for a constant
 
 DimRange = tuple[tuple[int, ...], tuple[int, ...]]
@@ -31,34 +32,39 @@ def export_program(
 ) -> torch.export.ExportedProgram:
     """`module` in evaluation mode, exported for every batch within `dim_range`, by default 1..512.
 
-    `dim_range` is (smallest shape, largest shape) of the first input; they may differ in dimension 0, the batch, alone,
-    and equal ones fix it.  Inputs whose dimension 0 equals the first input's share its batch.  The example's own batch
-    does not matter.  The module's training flags are as before afterwards.
+    `dim_range` is (smallest shape, largest shape) of the first input: sizes that differ stay open, others are fixed.
+    Inputs whose dimension 0 equals the first input's share its batch.  The example's own batch does not matter, its
+    other sizes have to be within the range.  The module's training flags are as before afterwards.
     Raises UsageError for a range or example that makes no sense, ImportFailed where the code cannot be exported.
     """
-    smallest, largest = _batch_bounds(example_inputs, dim_range)
-    batch = min(max(EXAMPLE_BATCH, smallest), largest)
+    smallest, largest = _bounds(example_inputs, dim_range)
+    batch = min(max(EXAMPLE_BATCH, smallest[0]), largest[0])
     first = example_inputs[0].shape[0]
     batched = [x.ndim > 0 and x.shape[0] == first for x in example_inputs]
     examples = tuple(_at_batch(x, batch) if share else x for x, share in zip(example_inputs, batched, strict=True))
     names = _input_names(module, len(examples))
-    shared = [name for name, share in zip(names, batched, strict=True) if share]
-    shapes = None
-    if smallest < largest:
-        dim = torch.export.Dim("batch", min=smallest, max=largest)
-        shapes = tuple({0: dim} if share else None for share in batched)
+    dims = _dims(smallest, largest)
+    shapes = tuple(
+        {axis: dim for axis, dim in dims.items() if number == 0 or (axis == 0 and share)}
+        for number, share in enumerate(batched)
+    )
     where = f"torch.export {type(module).__name__}"
+    ranges = {name: (smallest[axis], largest[axis]) for axis, name in _open_axes(smallest, largest).items()}
     try:
         with _evaluating(module), _quiet():
-            program = torch.export.export(module, examples, dynamic_shapes=shapes)
+            program = torch.export.export(module, examples, dynamic_shapes=shapes if dims else None)
     except AlulaError:
         raise
     except Exception as error:  # the module's own code ran: anything can come out
         if "specialized" in str(error) or "Constraints violated" in str(error):
-            raise _frozen(where, shared, smallest, largest) from error
+            blamed = str(error).partition("Suggested fixes")[0]
+            named = [name for name in ranges if re.search(rf"\b{_torch_name(name)}\b", blamed)]
+            frozen = named[0] if named else next(iter(ranges))
+            taking = [name for name, sizes in zip(names, shapes, strict=True) if sizes]
+            raise _frozen(where, taking, frozen, ranges, _guard(blamed, frozen)) from error
         raise ImportFailed(f"{where}: expected code that torch.export can trace, got {_one_line(error)}") from error
-    if shapes is not None and (frozen := _frozen_inputs(program, batched, names)):
-        raise _frozen(where, frozen, smallest, largest)
+    for name, inputs in _frozen_inputs(program, shapes, names).items():
+        raise _frozen(where, inputs, name, ranges)
     return program
 
 
@@ -82,20 +88,42 @@ def load_program(path: Path) -> tuple[torch.export.ExportedProgram, dict[str, st
     return program, extra
 
 
-def _batch_bounds(example_inputs: tuple[Tensor, ...], dim_range: DimRange | None) -> tuple[int, int]:
+def _bounds(example_inputs: tuple[Tensor, ...], dim_range: DimRange | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The smallest and the largest shape of the first input."""
     if not example_inputs or not all(isinstance(x, Tensor) for x in example_inputs):
         raise UsageError(f"example inputs: expected a tuple of tensors, got {_kinds(example_inputs)}")
     shape = tuple(example_inputs[0].shape)
     if not shape or not shape[0]:
         raise UsageError(f"example inputs: expected a first input with a batch of at least 1, got shape {list(shape)}")
     if dim_range is None:
-        return 1, LARGEST_BATCH
+        return (1, *shape[1:]), (LARGEST_BATCH, *shape[1:])
     low, high = (tuple(end) for end in dim_range)
-    if not low or low[1:] != shape[1:] or high[1:] != shape[1:]:
+    if len(low) != len(shape) or len(high) != len(shape) or not low:
+        raise UsageError(f"dim range: expected {len(shape)} sizes, as the example has, got {low} to {high}")
+    within = all(least <= size <= most for least, size, most in zip(low[1:], shape[1:], high[1:], strict=True))
+    if not within:
         raise UsageError(f"dim range: expected the example's {list(shape[1:])} after the batch, got {low} to {high}")
     if not 1 <= low[0] <= high[0]:
         raise UsageError(f"dim range: expected 1 <= smallest batch <= largest batch, got {low[0]} and {high[0]}")
-    return low[0], high[0]
+    return low, high
+
+
+def _open_axes(smallest: tuple[int, ...], largest: tuple[int, ...]) -> dict[int, str]:
+    """The first input's axes that stay open, with our names."""
+    ends = enumerate(zip(smallest, largest, strict=True))
+    return {axis: axis_name(axis, len(smallest)) for axis, (low, high) in ends if low < high}
+
+
+def _dims(smallest: tuple[int, ...], largest: tuple[int, ...]) -> dict[int, torch.export.Dim]:
+    return {
+        axis: torch.export.Dim(_torch_name(name), min=smallest[axis], max=largest[axis])
+        for axis, name in _open_axes(smallest, largest).items()
+    }
+
+
+def _torch_name(name: str) -> str:
+    """What a size is called in PyTorch's messages, where a letter could be anything."""
+    return "batch" if name == BATCH else f"size_{name}"
 
 
 def _kinds(values: object) -> str:
@@ -136,18 +164,37 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _frozen_inputs(program: torch.export.ExportedProgram, batched: list[bool], names: list[str]) -> list[str]:
+def _frozen_inputs(
+    program: torch.export.ExportedProgram, shapes: Sequence[Mapping[int, object]], names: list[str]
+) -> dict[str, list[str]]:
+    """The inputs by the size that was to stay open in them and is a number all the same."""
     values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
     inputs = [values[name] for name in program.graph_signature.user_inputs if isinstance(name, str)]
-    found = zip(inputs, batched, names, strict=True)
-    return [name for value, share, name in found if share and not isinstance(value.shape[0], torch.SymInt)]
+    found: dict[str, list[str]] = {}
+    for value, dims, name in zip(inputs, shapes, names, strict=True):
+        for axis in dims:
+            if not isinstance(value.shape[axis], torch.SymInt):
+                found.setdefault(axis_name(axis, value.ndim), []).append(name)
+    return found
 
 
-def _frozen(where: str, names: list[str], smallest: int, largest: int) -> ImportFailed:
-    inputs = ", ".join(names)
+def _frozen(
+    where: str, inputs: list[str], size: str, ranges: Mapping[str, tuple[int, int]], guard: str = ""
+) -> ImportFailed:
+    low, high = ranges[size]
+    what = "batch" if size == BATCH else size
+    got = f"code for {guard} alone" if guard else "code that fixes it"
     return ImportFailed(
-        f"{where} input {inputs}: expected code for every batch from {smallest} to {largest}, got code that fixes it"
+        f"{where} input {', '.join(inputs)}: expected code for every {what} from {low} to {high}, got {got}"
     )
+
+
+def _guard(message: str, size: str) -> str:
+    """The condition on a size that torch.export found the code to depend on, where it names one."""
+    found = re.search(
+        rf"values of {_torch_name(size)} = (\S+) in .* satisfy the generated guard (.*)\.$", message, re.M
+    )
+    return found[2].replace(found[1], size) if found else ""
 
 
 def _one_line(error: BaseException) -> str:

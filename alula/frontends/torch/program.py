@@ -14,11 +14,11 @@ from torch.export.graph_signature import ConstantArgument, InputKind, InputSpec,
 
 from alula.core.errors import ImportFailed, ShapeError, UnsupportedOperator
 from alula.frontends.call import Refused
-from alula.frontends.torch.batch import batch_of
 from alula.frontends.torch.call import IMPORTS, Call
 from alula.frontends.torch.decompose import ABOUT_SIZES, SOURCE, decomposed
 from alula.frontends.torch.export import DimRange
 from alula.frontends.torch.names import output_names
+from alula.frontends.torch.open_sizes import open_sizes_of
 from alula.frontends.torch.origin import origin_of, root_class
 from alula.frontends.torch.tensors import Sizes, array_of, dtype_of
 from alula.ir.graph import Graph, Value
@@ -44,9 +44,9 @@ class Reader:
     def __init__(self, program: ExportedProgram, dim_range: DimRange | None) -> None:
         self.program = program
         self.specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
-        batch = batch_of(self._user_inputs(), program.range_constraints, dim_range)
-        self.sizes = Sizes({} if batch is None else {batch.torch_name: batch.name})
-        symbols = {} if batch is None else {batch.name: batch.bounds}
+        sizes = open_sizes_of(self._user_inputs(), program.range_constraints, dim_range)
+        self.sizes = Sizes({size.torch_name: size.name for size in sizes})
+        symbols = {size.name: size.bounds for size in sizes}
         calls = (node.meta for node in program.graph.nodes if node.op == "call_function")
         self.graph = Graph(next(filter(None, map(root_class, calls)), "model"), symbols)
         self.known: dict[fx.Node, Any] = {}
