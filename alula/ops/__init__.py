@@ -13,6 +13,7 @@ from alula.ops import (
     pool,
     quantize,
     reduce,
+    resize,
     shape,
     softmax,
     sort,
