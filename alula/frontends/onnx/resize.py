@@ -29,11 +29,13 @@ def resize(call: Call, x: Value, roi: Value | None = None, scales: Value | None 
     mode, where = call.get("mode", "nearest"), call.get("coordinate_transformation_mode", default)
     rank = x.type.rank
     axes = [axis_of(call, axis, rank) for axis in call.get("axes", None) or range(rank)]
+    rounding = call.get("nearest_mode", "round_prefer_floor" if call.opset >= 11 else "floor")
+    if (where, mode, rounding) == ("tf_half_pixel_for_nn", "nearest", "floor"):
+        where, rounding = "half_pixel", "round_prefer_ceil"  # floor((n + 1/2) / scale): the same in one's own words
     if where not in WHERES:
         call.refuse(f"with coordinate_transformation_mode {where!r:.40}")
     ranges = _ranges(call, roi, len(axes)) if where == "tf_crop_and_resize" else [WHOLE] * len(axes)
     how: dict[str, Any] = {"where": where, "method": mode}
-    rounding = call.get("nearest_mode", "round_prefer_floor" if call.opset >= 11 else "floor")
     smooth, exclude = bool(call.get("antialias", 0)), bool(call.get("exclude_outside", 0))
     slope, outside = call.get("cubic_coeff_a", -0.75), call.get("extrapolation_value", 0.0)
     if mode == "nearest":
@@ -118,9 +120,9 @@ def _plans(
 
 
 def _scaled(call: Call, size: Dim, scale: float, part: tuple[float, float]) -> Dim:
-    """floor(size * scale), of the part of the axis."""
+    """floor(size * scale), of the part of the axis, in float32 as ONNX infers shapes: 20 by float32(0.65) is 13."""
     if isinstance(size, int):
-        return floor(size * scale * (part[1] - part[0]) if part != WHOLE else size * scale)
+        return floor(size * scale * (part[1] - part[0]) if part != WHOLE else np.float32(size) * np.float32(scale))
     ratio = Fraction(scale).limit_denominator(LARGEST_DIVISOR)
     if part != WHOLE or float(ratio) != scale:
         call.refuse(f"of {size} elements by {scale:.9g}")

@@ -18,6 +18,7 @@ from alula.ops.checks import broadcast as broadcast_shape
 from alula.ops.shape import Concat, Expand
 
 LONGEST_CHAIN = 256  # slices that one operator may become
+LAST = (1 << 31) - 1  # ends that are meant to lie behind the last element, in 32 bits or more, begin here
 
 
 @imports("Identity")
@@ -181,7 +182,7 @@ def _clamped(call: Call, index: Dim, size: Dim) -> Dim:
     if not isinstance(index, int):
         return index
     if not isinstance(size, int):
-        if index >= 1 << 31:
+        if index >= LAST:
             return size
         return index if index >= 0 else size + index if index > -(1 << 31) else 0
     return min(max(index + size if index < 0 else index, 0), size)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from alula.core.dims import LARGEST_SIZE, Dim, Expr, bounds
+from alula.core.dims import LARGEST_SIZE, Dim, Expr, at_least, bounds
 from alula.core.dtype import Array, cast_array
 from alula.frontends.onnx.call import Call, Operand, Places, Result, axis_of, folds, imports, sizes_or_constant
 from alula.frontends.onnx.source import DTYPES
@@ -357,11 +357,23 @@ def where(call: Call, condition: Array, a: Array, b: Array) -> Array | None:
     return np.where(condition, *_alike(a, b))
 
 
+def _extreme_of_sizes(call: Call, largest: bool, arrays: Sequence[Array]) -> Array:
+    def chosen(call: Call, *values: Any) -> Any:
+        for value in values:
+            if all(at_least(value, other) if largest else at_least(other, value) for other in values):
+                return value
+        return call.refuse("of sizes that depend on the batch")
+
+    return _each(call, chosen, *arrays)
+
+
 def _extreme(name: str, formula: Callable[[Any, Any], Any]) -> None:
     @folds(name)
     def compute(call: Call, *arrays: Array) -> Array | None:
         _check_broadcast(call, *arrays)
-        if any(array.dtype == object or array.dtype != arrays[0].dtype for array in arrays):
+        if any(array.dtype == object for array in arrays):
+            return _extreme_of_sizes(call, formula is np.maximum, np.broadcast_arrays(*arrays))
+        if any(array.dtype != arrays[0].dtype for array in arrays):
             return None
         total = arrays[0]
         for array in arrays[1:]:
@@ -431,7 +443,8 @@ def _reduction(name: str, formula: Callable[[Any, Any], Any]) -> None:
     def compute(call: Call, x: Array, axes: Array | None = None) -> Array | None:
         moved = 13 if name == "ReduceSum" else 18
         chosen = call.get("axes", None) if call.opset < moved else (None if axes is None else integers(axes))
-        if not chosen and call.get("noop_with_empty_axes", 0):
+        noop = call.get("noop_with_empty_axes", 0)
+        if not chosen and noop:
             return x
         places = tuple(axis_of(call, axis, x.ndim) for axis in chosen or range(x.ndim))
         keep = bool(call.get("keepdims", 1))

@@ -119,6 +119,15 @@ RESIZED = {
         "Resize", [PICTURE, None, None, ints(1, 2, 3, 2)], {"mode": "cubic", "antialias": 1}, opset=18
     ),
     "opset 10": Case("Resize", [PICTURE, SCALES], {"mode": "linear"}, opset=10),
+    "nearest, halves as in TensorFlow": Case(
+        "Resize",
+        [normal(1, 2, 9, 6), np.zeros(0, np.float32), np.array([1, 1, 5 / 9, 2], np.float32)],
+        {"coordinate_transformation_mode": "tf_half_pixel_for_nn", "nearest_mode": "floor"},
+        opset=11,
+    ),
+    "20 by float32(0.65) is 13": Case(
+        "Resize", [normal(1, 2, 20, 24), None, np.array([1, 1, 13 / 20, 17 / 24], np.float32)], {"mode": "linear"}
+    ),
     "upsample": Case("Upsample", [PICTURE, np.array([1, 1, 2, 3], np.float32)], opset=9),
 }
 

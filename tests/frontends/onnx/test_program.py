@@ -56,6 +56,33 @@ def test_shapes_that_are_computed_cost_nothing(tmp_path):
     assert str(graph.outputs[0][1].type) == "f32[N,24]"
 
 
+def test_a_part_up_to_the_largest_integer_is_all_of_the_batch(tmp_path):
+    weights = {"zero": ints(0, 1), "end": np.array([2**31 - 1, 2], np.int64), "axes": ints(0, 1)}
+    proto = model([node("Slice", ["x", "zero", "end", "axes"], ["y"])], [X], [Y], weights=weights)
+    graph = agree(proto, {"x": normal(2, 3, 8)}, tmp_path)
+    assert str(graph.outputs[0][1].type) == "f32[N,1,8]"
+
+
+def test_the_larger_of_sizes_of_the_batch(tmp_path):
+    """Shapes that broadcast, as tf2onnx writes products of more than two axes."""
+    nodes = [
+        node("Shape", ["x"], ["s"]),
+        node("Max", ["s", "least"], ["most"]),
+        node("Min", ["most", "s", "huge"], ["fit"]),
+        node("ReduceProd", ["fit", "last"], ["count"], noop_with_empty_axes=0),
+        node("Reshape", ["x", "count"], ["y"]),
+    ]
+    weights = {"least": ints(1, 2, 1), "huge": np.array(2**40), "last": ints(0)}
+    graph = agree(model(nodes, [X], [Y], 18, weights), {"x": normal(2, 3, 8)}, tmp_path)
+    assert str(graph.outputs[0][1].type) == "f32[N*24]"
+    for least in (4, -4):
+        uncertain = model(nodes, [X], [Y], 18, weights | {"least": ints(least, 2, 1)})
+        if least > 0:
+            assert "Max of sizes that depend on the batch" in refusal(uncertain, tmp_path)
+        else:
+            agree(uncertain, {"x": normal(2, 3, 8)}, tmp_path)
+
+
 def test_the_batch(tmp_path):
     proto = model([node("Relu", ["x"], ["y"])], [X], [Y])
     path = saved(proto, tmp_path)
