@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 python3,\
     $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 
-.PHONY: help run test dev lint fuzz bench accuracy conformance zoo package clean
+.PHONY: help run test dev lint fuzz bench accuracy conformance zoo tensorflow package clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ accuracy: $(VENV)/installed-dev ## every mode on real pictures, and docs/accurac
 zoo: $(VENV)/installed-dev ## every model of the zoo by both ways beside PyTorch, and docs/models.md; ZOO='...' for its options
 	$(BIN)/python -m bench.zoo $(ZOO)
 
+tensorflow: $(VENV)/installed-tensorflow ## install TensorFlow (1.6 GB) and run the tests of its models
+	$(BIN)/python -m pytest tests/frontends/tensorflow --timeout 0
+
 conformance: $(VENV)/installed-test ## ONNX's node tests through the compiled path, and docs/conformance.md
 	$(BIN)/python -m bench.conformance --output docs/conformance.md
 
@@ -65,6 +68,10 @@ $(VENV)/installed-run: $(VENV)/pyvenv.cfg pyproject.toml
 $(VENV)/installed-test: $(VENV)/pyvenv.cfg pyproject.toml
 	$(INSTALL) '.[dev]'
 	touch $@ $(VENV)/installed-run
+
+$(VENV)/installed-tensorflow: $(VENV)/installed-test pyproject.toml
+	$(INSTALL) '.[dev,tensorflow]'
+	touch $@
 
 $(VENV)/installed-dev: $(VENV)/pyvenv.cfg pyproject.toml
 	$(INSTALL) '.[dev,bench,report]'

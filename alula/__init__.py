@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from alula import models
     from alula.compiler import BuildConfig, Model, build, calibrate
     from alula.frontends.onnx import from_onnx
+    from alula.frontends.tensorflow import from_tensorflow
     from alula.frontends.torch import from_torch
     from alula.quant.calibration import Calibration
     from alula.quant.scheme import Scheme
@@ -33,6 +34,7 @@ __all__ = [
     "build",
     "calibrate",
     "from_onnx",
+    "from_tensorflow",
     "from_torch",
     "load",
     "models",
@@ -46,6 +48,7 @@ _HOMES = {
     "Calibration": "alula.quant.calibration",
     "Scheme": "alula.quant.scheme",
     "from_onnx": "alula.frontends.onnx",
+    "from_tensorflow": "alula.frontends.tensorflow",
     "from_torch": "alula.frontends.torch",
     "Session": "alula.runtime.session",
     "load": "alula.runtime.session",

@@ -39,9 +39,9 @@ from alula.cli.options import (
 )
 from alula.cli.progress import stage
 from alula.cli.report import write_json
+from alula.cli.sources import KINDS, check_source, imported
 from alula.core.errors import UsageError
 from alula.core.preprocess import NAMED, Preprocess, named_preprocess
-from alula.frontends.torch.kind import kind_of
 
 if TYPE_CHECKING:
     from alula.compiler import BuildConfig
@@ -49,11 +49,10 @@ if TYPE_CHECKING:
     from alula.quant.calibration import Calibration
     from alula.vision.folder import Picture
 
-HELP = "build an offline model file from a PyTorch program, exported or TorchScript, or an ONNX model"
+HELP = "build an offline model file from a PyTorch, ONNX or TensorFlow model"
 CALIBRATION_NUM, EVAL_NUM = 64, 256
 SEARCH_S = 600.0
 NO_OTHERS: Mapping[str, Any] = MappingProxyType({})
-ONNX = ".onnx"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "model",
         type=Path,
         metavar="MODEL",
-        help="exported program, as `alula export` writes it (.pt2), TorchScript (.pt) or ONNX (.onnx)",
+        help=KINDS,
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="M.alula", help="model file to write")
     parser.add_argument(
@@ -136,15 +135,12 @@ def run(arguments: argparse.Namespace) -> int:
     check_writable(arguments.output)
     check_writable(arguments.json)
     check_writable(arguments.save_calibration)
-    onnx = arguments.model.suffix.lower() == ONNX
-    if not onnx:
-        kind_of(arguments.model)  # said before torch is loaded
+    check_source(arguments.model)
     config = _config(arguments)
     calibrating, comparing = _pictures(arguments)
     began = perf_counter()
     with stage(f"importing {arguments.model.name}"):
-        read = alula.from_onnx if onnx else alula.from_torch
-        graph = read(arguments.model, dim_range=arguments.dim_range and tuple(arguments.dim_range))
+        graph = imported(arguments.model, arguments.dim_range and tuple(arguments.dim_range))
     config = replace(config, preprocess=contract(arguments.preprocess, arguments.model, graph))
     warn_of_shared(calibrating, comparing)
     inputs = _inputs(config, calibrating, comparing, AT_A_TIME if graph.symbols else config.batch_size)
@@ -275,11 +271,14 @@ def contract(option: str | None, model: Path, graph: Graph) -> Preprocess | None
 
 def _picture_size(model: Path, graph: Graph) -> int:
     shape = graph.inputs[0].type.shape
-    if len(shape) != 4 or shape[1] != Preprocess.CHANNELS or shape[2] != shape[3] or not isinstance(shape[2], int):
+    side = shape[2] if len(shape) == 4 else None
+    pictures = ((Preprocess.CHANNELS, side, side), (side, side, Preprocess.CHANNELS))
+    if not isinstance(side, int) or shape[1:] not in pictures:
         raise UsageError(
-            f"model {model}: expected an input [batch, 3, s, s] to preprocess for, got {graph.inputs[0].type}"
+            f"model {model}: expected an input [batch, 3, s, s] or [batch, s, s, 3] to preprocess for, "
+            f"got {graph.inputs[0].type}"
         )
-    return shape[2]
+    return side
 
 
 def _json_file(path: Path) -> Any:

@@ -11,7 +11,6 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alula.cli.build import ONNX
 from alula.cli.inputs import random_inputs
 from alula.cli.options import (
     add_dim_range,
@@ -24,6 +23,7 @@ from alula.cli.options import (
 )
 from alula.cli.progress import stage
 from alula.cli.report import print_table, write_json
+from alula.cli.sources import imported
 from alula.cli.verify import readable
 from alula.core.errors import UsageError
 
@@ -126,10 +126,9 @@ def _reference(arguments: argparse.Namespace, meta: ModelMeta) -> Iterator[Path]
     if given.suffix == SUFFIX:
         yield given
         return
-    read = alula.from_onnx if given.suffix.lower() == ONNX else alula.from_torch
     with tempfile.TemporaryDirectory() as folder:
         with stage(f"building {given.name} in {FLOAT}"):
-            graph = read(given, dim_range=arguments.dim_range and tuple(arguments.dim_range))
+            graph = imported(given, arguments.dim_range and tuple(arguments.dim_range))
             alula.build(graph, alula.BuildConfig(preprocess=meta.preprocess)).save(Path(folder, "float.alula"))
         yield Path(folder, "float.alula")
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alula.cli.build import ONNX
 from alula.cli.options import QUANTISED, add_dim_range, add_json, check_batch_alone, check_writable, positive
 from alula.cli.progress import stage
 from alula.cli.report import print_table, write_json
+from alula.cli.sources import is_onnx
 from alula.core.dtype import Array, DType
 from alula.core.errors import ImageError, UsageError
+from alula.frontends.tensorflow import is_tensorflow
 from alula.core.preprocess import Preprocess
 from alula.vision.folder import list_pictures
 from alula.vision.preprocess import normalised
@@ -74,7 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _traced(arguments: argparse.Namespace) -> Traced:
     dim_range = arguments.dim_range and tuple(arguments.dim_range)
-    if arguments.source.suffix.lower() == ONNX:
+    if is_tensorflow(arguments.source):
+        raise UsageError(f"verify {arguments.source}: expected a PyTorch or ONNX model, got a TensorFlow model")
+    if is_onnx(arguments.source):
         from alula.frontends.onnx.traced import traced_onnx
 
         return traced_onnx(arguments.source, dim_range)

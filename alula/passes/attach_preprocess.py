@@ -17,7 +17,7 @@ TO_NCHW = (0, 3, 1, 2)
 
 
 def attach_preprocess(graph: Graph, preprocess: Preprocess) -> Graph:
-    """The same graph, its first input f32[N,3,crop,crop] turned into u8[N,crop,crop,3] RGB of the same name.
+    """The same graph, its first input f32[N,3,crop,crop] or f32[N,crop,crop,3] turned into u8[N,crop,crop,3] RGB.
 
     (x / 255 - mean) / std and, for BGR, the order of channels become nodes of the graph (mean and std are in the
     contract's order).  A contract that is not folded changes nothing.  Raises ShapeError where the input does not fit.
@@ -26,9 +26,11 @@ def attach_preprocess(graph: Graph, preprocess: Preprocess) -> Graph:
         return graph
     model, size, channels = _model_input(graph), preprocess.crop, Preprocess.CHANNELS
     batch = model.type.shape[0] if model.type.rank else 1
-    if model.type != TensorType(DType.F32, (batch, channels, size, size)):
+    first, last = ((batch, channels, size, size), (batch, size, size, channels))
+    if model.type.dtype is not DType.F32 or model.type.shape not in (first, last):
         raise ShapeError(
-            f"preprocess of input {model.name}: expected f32[N,{channels},{size},{size}], got {model.type}"
+            f"preprocess of input {model.name}: expected f32[N,{channels},{size},{size}] or with its channels last, "
+            f"got {model.type}"
         )
     picture = Value(TensorType(DType.U8, (batch, size, size, channels)), name=model.name)
     graph.inputs[0] = picture
@@ -37,8 +39,9 @@ def attach_preprocess(graph: Graph, preprocess: Preprocess) -> Graph:
         scale = tuple(1 / (LARGEST_BYTE * std) for std in preprocess.std)
         shift = tuple(-mean / std for mean, std in zip(preprocess.mean, preprocess.std, strict=True))
         normalised = graph.add(Normalize(scale, shift), ordered, origin="preprocess")
-        turned = graph.add(Transpose(TO_NCHW), normalised, origin="preprocess")
-    graph.replace(model, turned)
+        turned = model.type.shape == first
+        ready = graph.add(Transpose(TO_NCHW), normalised, origin="preprocess") if turned else normalised
+    graph.replace(model, ready)
     return graph
 
 

@@ -37,7 +37,7 @@ def _linker() -> llvm.LLJIT:
     """The one linker of this process."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    return llvm.create_lljit_compiler()
+    return llvm.create_lljit_compiler(use_jit_link=True)
 
 
 class NativeProgram:

@@ -40,6 +40,18 @@ def test_bytes_in_give_what_normalised_pictures_gave(order: str) -> None:
     np.testing.assert_allclose(run_reference(graph, [pictures])[0], wanted, rtol=1e-5, atol=1e-5)
 
 
+def test_a_model_that_takes_its_channels_last() -> None:
+    contract = Preprocess(crop=8, resize=8)
+    plain, graph = model(N, 8, 8, 3), attach_preprocess(model(N, 8, 8, 3), contract)
+    verify(graph)
+    assert [(value.name, str(value.type)) for value in graph.inputs] == [("x0", "u8[N,8,8,3]")]
+    assert [node.op.name for node in graph.nodes] == ["normalize", "relu"]
+    (pictures,) = random_inputs(graph, 3)
+    normal = (pictures / np.float64(255) - contract.mean) / contract.std
+    (wanted,) = run_reference(plain, [np.asarray(normal, np.float32)])
+    np.testing.assert_allclose(run_reference(graph, [pictures])[0], wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_a_contract_that_is_not_folded_changes_nothing() -> None:
     graph = model(N, 3, 8, 8)
     text = str(graph)
@@ -52,7 +64,7 @@ def test_a_contract_that_is_not_folded_changes_nothing() -> None:
         (model(N, 3, 8, 9), "f32[N,3,8,9]"),
         (model(N, 3, 6, 6), "f32[N,3,6,6]"),
         (model(N, 1, 8, 8), "f32[N,1,8,8]"),
-        (model(N, 8, 8, 3), "f32[N,8,8,3]"),
+        (model(N, 8, 3, 8), "f32[N,8,3,8]"),
         (model(N, 3, 8), "f32[N,3,8]"),
         (model(N, 3, 8, 8, dtype=DType.F64), "f64[N,3,8,8]"),
     ],
@@ -60,7 +72,7 @@ def test_a_contract_that_is_not_folded_changes_nothing() -> None:
 def test_an_input_of_another_type_is_an_error(graph: Graph, got: str) -> None:
     with pytest.raises(ShapeError) as caught:
         attach_preprocess(graph, Preprocess(crop=8, resize=8))
-    assert str(caught.value) == f"preprocess of input x0: expected f32[N,3,8,8], got {got}"
+    assert str(caught.value) == f"preprocess of input x0: expected f32[N,3,8,8] or with its channels last, got {got}"
 
 
 def test_a_graph_without_inputs_is_an_error() -> None:

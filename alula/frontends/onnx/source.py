@@ -135,6 +135,11 @@ def read_source(path: Path) -> Source:
         model.ParseFromString(data)
     except DecodeError as error:
         raise ImportFailed(f"{path}: expected an ONNX model, got {size:,} bytes that are not one") from error
+    return checked_source(model, path)
+
+
+def checked_source(model: ModelProto, path: Path) -> Source:
+    """A model that is or would be the file at `path`.  Raises ImportFailed for operators too old or too new."""
     versions = [o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS]
     if not model.HasField("graph") or len(versions) != 1:
         raise ImportFailed(f"{path}: expected an ONNX model with one version of operators, got {len(versions)}")
