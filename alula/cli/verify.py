@@ -16,8 +16,8 @@ from alula.cli.report import print_table, write_json
 from alula.cli.sources import is_onnx
 from alula.core.dtype import Array, DType
 from alula.core.errors import ImageError, UsageError
-from alula.frontends.tensorflow import is_tensorflow
 from alula.core.preprocess import Preprocess
+from alula.frontends.tensorflow import is_tensorflow
 from alula.vision.folder import list_pictures
 from alula.vision.preprocess import normalised
 from alula.vision.stream import prepare

@@ -5,7 +5,7 @@ import sys
 
 from tests.runtime.test_session import built
 
-# Leaves free, above 16 GiB that are nobody's, only a page here and there: a section of one page lies far above the code.
+# Leaves only single pages free above 16 GiB that are nobody's: a section of one page lies far above the code.
 CROWDED = """
 import ctypes, sys
 import numpy as np
@@ -29,5 +29,5 @@ print(session.run(np.ones((1, 50, 320), np.float32))[0].shape)
 def test_code_and_its_tables_lie_together(tmp_path):
     """LLVM's older linker places them one by one and ends the process where they are over 2 GiB apart."""
     model = built(tmp_path / "m.alula")
-    done = subprocess.run([sys.executable, "-c", CROWDED, str(model)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", CROWDED, str(model)], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "(1, 50, 320)\n"), done.stderr[-500:]
