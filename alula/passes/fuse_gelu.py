@@ -24,7 +24,8 @@ HIGHEST_POWER = 3
 class FuseGelu(RewritePass):
     """0.5 * x * (1 + erf(x / sqrt(2)))  =>  gelu(x), and with tanh(sqrt(2/pi) * (x + 0.044715 x^3)) its approximation.
 
-    The factors may be multiplied in any order, and the argument be written as any polynomial of x that is the same.
+    The factors may be multiplied in any order, the argument be written as any polynomial of x that is the same, and the
+    curve, which is odd, be taken away where its argument is the negative.
     """
 
     name: ClassVar[str] = "fuse-gelu"
@@ -36,6 +37,7 @@ class FuseGelu(RewritePass):
             if curve is None:
                 continue
             wanted, approximate = (ERF_ARGUMENT, "none") if isinstance(curve.op, Erf) else (TANH_ARGUMENT, "tanh")
+            sign = -1.0 if isinstance(gate.op, Sub) else 1.0
             for x in _factors(node):
                 if x.type != node.output.type or not _is_half_product(node.output, x, gate.output):
                     continue
@@ -43,7 +45,7 @@ class FuseGelu(RewritePass):
                 if (
                     found is not None
                     and found.keys() == wanted.keys()
-                    and all(near(found[p], wanted[p]) for p in wanted)
+                    and all(near(found[p], sign * wanted[p]) for p in wanted)
                 ):
                     return graph.add(Gelu(approximate), x)
         return None
@@ -59,10 +61,10 @@ def _factors(node: Node, depth: int = 3) -> Iterator[Value]:
 
 
 def _gates(node: Node) -> Iterator[Node]:
-    """The factors that are 1 + erf(..) or 1 + tanh(..)."""
+    """The factors that are 1 + erf(..) or 1 + tanh(..), or 1 less one of them."""
     for value in _factors(node):
-        gate = made_by(value, Add)
-        if gate is None or not any(made_by(v, Erf, Tanh) for v in gate.inputs):
+        gate = made_by(value, Add, Sub)
+        if gate is None or not any(made_by(v, Erf, Tanh) for v in gate.inputs[isinstance(gate.op, Sub) :]):
             continue
         if any(near(scalar(v), 1.0) for v in gate.inputs):
             yield gate

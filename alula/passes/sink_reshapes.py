@@ -17,13 +17,16 @@ from alula.passes.views import View
 class SinkReshapes(RewritePass):
     """op(reshape(x))  =>  reshape(op(x)), op elementwise: so it stands beside what made x, and reshapes cancel.
 
-    The other operand of a binary op must be a scalar, or a constant per element of a last axis that stays as it is.
+    The other operand of a binary op must be a scalar, a constant per element of a last axis that stays as it is, or the
+    same reshape of as many elements.
     """
 
     name: ClassVar[str] = "sink-reshapes"
     anchors: ClassVar = (*POINTWISE, Binary)
 
     def rewrite(self, node: Node, graph: Graph) -> Value | None:
+        if isinstance(node.op, Binary) and (pair := _alike(node)) is not None:
+            return graph.add(Reshape(node.inputs[0].type.shape), graph.add(node.op, *pair))
         found = operand_and_constant(node) if isinstance(node.op, Binary) else (node.inputs[0], None)
         reshape = made_by(found[0], Reshape) if found else None
         if found is None or reshape is None:
@@ -35,6 +38,15 @@ class SinkReshapes(RewritePass):
                 return None
             operands = tuple(flat if operand is constant else reshape.inputs[0] for operand in node.inputs)
         return graph.add(Reshape(value.type.shape), graph.add(node.op, *operands))
+
+
+def _alike(node: Node) -> tuple[Value, Value] | None:
+    """Both operands before they were reshaped, of one shape to one shape; None where they are not."""
+    left, right = (made_by(value, Reshape) for value in node.inputs)
+    if left is None or right is None or node.inputs[0].type.shape != node.inputs[1].type.shape:
+        return None
+    pair = left.inputs[0], right.inputs[0]
+    return pair if pair[0].type.shape == pair[1].type.shape else None
 
 
 def _without_rows(graph: Graph, constant: Value, x: Value, value: Value) -> Value | None:

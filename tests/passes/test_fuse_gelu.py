@@ -14,6 +14,10 @@ def gate(b: Builder, curve: Value, one: float = 1.0) -> Value:
     return b(Add(), curve, b.number(one))
 
 
+def without(b: Builder, curve: Value) -> Value:
+    return b(Sub(), b.number(1), curve)
+
+
 def erf_of(b: Builder, x: Value) -> Value:
     return b(Erf(), b(Div(), x, b.number(math.sqrt(2))))
 
@@ -51,9 +55,13 @@ FUSED = {
         "tanh",
         lambda b, x: b(Mul(), b(Mul(), b.number(0.5), x), gate(b, square_inside(b, x))),
     ),
+    "1 - erf(-x)": ("none", lambda b, x: b(Mul(), b(Mul(), x, b.number(0.5)), without(b, erf_of(b, b(Neg(), x))))),
+    "1 - tanh(-x)": ("tanh", lambda b, x: b(Mul(), b(Mul(), x, b.number(0.5)), without(b, tanh_of(b, b(Neg(), x))))),
     "tanh, signs": ("tanh", lambda b, x: b(Mul(), b(Mul(), b.number(0.5), x), gate(b, minus_minus(b, x)))),
 }
 LEFT = {
+    "1 - erf(x)": lambda b, x: b(Mul(), b(Mul(), x, b.number(0.5)), without(b, erf_of(b, x))),
+    "erf - 1": lambda b, x: b(Mul(), b(Mul(), x, b.number(0.5)), b(Sub(), erf_of(b, x), b.number(1))),
     "another factor": lambda b, x: b(Mul(), b(Mul(), x, b.number(0.25)), gate(b, erf_of(b, x))),
     "another gate": lambda b, x: b(Mul(), b(Mul(), x, b.number(0.5)), gate(b, erf_of(b, x), one=2.0)),
     "another argument": lambda b, x: b(Mul(), b(Mul(), x, b.number(0.5)), gate(b, b(Erf(), x))),

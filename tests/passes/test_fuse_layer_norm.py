@@ -1,7 +1,7 @@
 import pytest
 
 from alula.ir.graph import Value
-from alula.ops.elementwise import Add, Div, Mul, Pow, Reciprocal, Relu, Rsqrt, Sqrt, Sub
+from alula.ops.elementwise import Add, Div, Mul, Neg, Pow, Reciprocal, Relu, Rsqrt, Sqrt, Sub
 from alula.ops.norm import LayerNorm
 from alula.ops.reduce import ReduceMean
 from alula.passes.fold_scale_shift import FoldScaleShift
@@ -64,3 +64,35 @@ def test_what_is_something_else_stays() -> None:
     )
     assert changed(graph, FuseLayerNorm()) == 0
     assert not any(isinstance(node.op, LayerNorm) for node in graph.nodes)
+
+
+def spread_out(b: Builder, x: Value, gamma: Value | None, beta: Value | None, mean: Value | None = None) -> Value:
+    """As Keras writes it: x * s + (beta - mean * s)."""
+    mean = b(LAST, x) if mean is None else mean
+    s = b(Rsqrt(), product_variance(b, b(Sub(), x, b(LAST, x))))
+    s = s if gamma is None else b(Mul(), s, gamma)
+    shift = b(Mul(), b(Neg(), mean), s)
+    return b(Add(), b(Mul(), x, s), shift if beta is None else b(Add(), shift, beta))
+
+
+@pytest.mark.parametrize("weighed", [True, False])
+@pytest.mark.parametrize("moved", [True, False])
+def test_spread_out_over_a_sum(weighed: bool, moved: bool) -> None:
+    b = Builder((N, 3, 8))
+    x = b(Relu(), b.inputs[0])
+    gamma, beta = b.constant(1, 1, 8) if weighed else None, b.constant(8) if moved else None
+    graph = b.finish(spread_out(b, x, gamma, beta))
+    assert changed(graph, FuseLayerNorm()) == 1
+    assert [node.op.name for node in graph.nodes] == ["relu", "layer_norm"]
+    assert graph.nodes[1].op.eps == pytest.approx(1e-6)
+
+
+def test_spread_out_of_something_else_stays() -> None:
+    b = Builder((N, 3, 8), (N, 3, 8))
+    x, other = b.inputs
+    graph = b.finish(
+        spread_out(b, x, None, None, mean=b(LAST, other)),
+        spread_out(b, x, b.constant(3, 1), None),
+        spread_out(b, x, None, b.constant(3, 1)),
+    )
+    assert changed(graph, FuseLayerNorm()) == 0

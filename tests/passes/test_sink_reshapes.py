@@ -16,12 +16,13 @@ LEFT = {
     "rows": lambda b, x: b(Add(), x, b.constant(30, 1)),
     "all": lambda b, x: b(Add(), x, b.constant(30, 8)),
     "no constant": lambda b, x: b(Add(), x, b.inputs[1]),
+    "a reshape of another shape": lambda b, x: b(Add(), x, b(Reshape((N, 30, 8)), b.inputs[2])),
 }
 
 
 @pytest.mark.parametrize("case", MOVED)
 def test_the_reshape_comes_after(case: str) -> None:
-    b = Builder((N, 5, 6, 8), (N, 30, 8))
+    b = Builder((N, 5, 6, 8), (N, 30, 8), (N, 240))
     graph = b.finish(MOVED[case](b, b(Reshape((N, 30, 8)), b.inputs[0])))
     assert changed(graph, SinkReshapes()) == 1
     assert graph.nodes[-1].op == Reshape((N, 30, 8))
@@ -29,7 +30,7 @@ def test_the_reshape_comes_after(case: str) -> None:
 
 @pytest.mark.parametrize("case", LEFT)
 def test_what_tells_rows_apart_stays(case: str) -> None:
-    b = Builder((N, 5, 6, 8), (N, 30, 8))
+    b = Builder((N, 5, 6, 8), (N, 30, 8), (N, 240))
     graph = b.finish(LEFT[case](b, b(Reshape((N, 30, 8)), b.inputs[0])))
     assert changed(graph, SinkReshapes()) == 0
 
@@ -39,3 +40,11 @@ def test_a_last_axis_that_is_split_stays() -> None:
     split = b(Add(), b(Reshape((N, 5, 6, 8)), b.inputs[0]), b.constant(8))
     graph = b.finish(b(Relu(), split))
     assert changed(graph, SinkReshapes()) == 0
+
+
+def test_two_reshapes_alike_become_one() -> None:
+    b = Builder((N, 5, 6, 8), (N, 5, 6, 8))
+    left, right = (b(Reshape((N, 30, 8)), value) for value in b.inputs)
+    graph = b.finish(b(Sub(), left, right))
+    assert changed(graph, SinkReshapes()) == 1
+    assert [node.op for node in graph.nodes] == [Sub(), Reshape((N, 30, 8))]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf2onnx
 from google.protobuf.message import DecodeError
@@ -19,6 +20,7 @@ from alula.frontends.tensorflow import FROZEN, KERAS
 OPSET = 18  # the newest that tf2onnx writes
 SERVING = "serving_default"  # what TensorFlow calls the function that a SavedModel is saved for
 UNUSED = frozenset({"Assert", "Const", "NoOp", "Placeholder"})  # never what a model is computed for
+COMPILED = "_XlaMustCompile"
 NAMED = 4  # operators or tensors in a message
 
 
@@ -106,9 +108,15 @@ def _of_graph(path: Path) -> Frozen:
 
 def _converted(path: Path, frozen: Frozen) -> ModelProto:
     """Raises UnsupportedOperator for operators that ONNX has no counterpart of."""
+    _allow_inlining(frozen.graph)
     model: ModelProto
     model, _ = tf2onnx.convert.from_graph_def(
-        frozen.graph, name=path.stem, input_names=list(frozen.inputs), output_names=list(frozen.outputs), opset=OPSET
+        frozen.graph,
+        name=path.stem,
+        input_names=list(frozen.inputs),
+        output_names=list(frozen.outputs),
+        opset=OPSET,
+        custom_op_handlers={"Erfc": (_erfc, [])},
     )
     domains = {"", "ai.onnx", *(function.domain for function in model.functions)}
     unknown = {node.op_type: node.name for node in model.graph.node if node.domain not in domains}
@@ -117,6 +125,22 @@ def _converted(path: Path, frozen: Frozen) -> ModelProto:
         raise UnsupportedOperator(f"tensorflow {path.name}: expected operators that ONNX has, got {_some(places)}")
     _rename(model, {**frozen.inputs, **frozen.outputs})
     return model
+
+
+def _allow_inlining(graph: Any) -> None:
+    """Functions that TensorFlow has to give its own compiler (grouped convolutions of Keras) become plain nodes too."""
+    for owner in (graph, *graph.library.function):
+        for node in owner.node if owner is graph else (*owner.node_def, owner):
+            node.attr.pop(COMPILED, None)
+
+
+def _erfc(context: Any, node: Any, name: str, _: list[Any]) -> None:
+    """1 - erf(x), which is how GELU is written in ONNX; tf2onnx has no counterpart of erfc."""
+    one = context.make_const(f"{name}_one", np.ones((), np.float32))
+    (x,), shapes, dtypes = node.input, node.output_shapes, node.output_dtypes
+    context.remove_node(name)
+    erf = context.make_node("Erf", [x], shapes=shapes, dtypes=dtypes)
+    context.make_node("Sub", [one.output[0], erf.output[0]], name=name, shapes=shapes, dtypes=dtypes)
 
 
 def _rename(model: ModelProto, names: dict[str, str]) -> None:
