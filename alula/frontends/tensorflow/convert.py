@@ -20,7 +20,7 @@ from alula.frontends.tensorflow import FROZEN, KERAS
 OPSET = 18  # the newest that tf2onnx writes
 SERVING = "serving_default"  # what TensorFlow calls the function that a SavedModel is saved for
 UNUSED = frozenset({"Assert", "Const", "NoOp", "Placeholder"})  # never what a model is computed for
-COMPILED = "_XlaMustCompile"
+KEPT_APART = ("_XlaMustCompile", "_noinline")  # marks of functions that TensorFlow does not write out
 NAMED = 4  # operators or tensors in a message
 
 
@@ -131,7 +131,8 @@ def _allow_inlining(graph: Any) -> None:
     """Functions that TensorFlow has to give its own compiler (grouped convolutions of Keras) become plain nodes too."""
     for owner in (graph, *graph.library.function):
         for node in owner.node if owner is graph else (*owner.node_def, owner):
-            node.attr.pop(COMPILED, None)
+            for name in KEPT_APART:
+                node.attr.pop(name, None)
 
 
 def _erfc(context: Any, node: Any, name: str, _: list[Any]) -> None:
