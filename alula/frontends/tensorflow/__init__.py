@@ -29,7 +29,9 @@ def from_tensorflow(source: str | Path, dim_range: DimRange | None = None) -> Gr
     fit.
     """
     path = Path(source)
-    if not path.exists():
+    if path.name in SAVED_MODEL:
+        path = path.parent  # the folder is the model
+    if not path.is_file() and not path.is_dir():
         raise ImportFailed(f"{path}: expected a TensorFlow model, got no such file or folder")
     try:
         from alula.frontends.tensorflow.quiet import tensorflow
