@@ -20,7 +20,7 @@ PROVENANCE_FILE = "alula_provenance.json"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("model", metavar="MODEL", help="volo_d1, volo_d2, volo_d3, volo_d4, volo_d5 or volo_digits")
+    parser.add_argument("model", metavar="MODEL", help="volo_d1 to volo_d5, volo_digits or volo_cifar10")
     parser.add_argument(
         "--checkpoint", type=Path, metavar="F", help="trained weights, as published (default: random ones, seed 0)"
     )

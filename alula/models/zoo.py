@@ -13,7 +13,7 @@ import torch
 
 from alula.core.errors import UsageError
 from alula.core.preprocess import Preprocess, imagenet
-from alula.models import digits, volo
+from alula.models import cifar10, digits, volo
 from alula.models.checkpoints import load_weights, packaged_checkpoint, read_checkpoint
 from alula.models.volo import Volo, VoloConfig
 
@@ -68,6 +68,7 @@ ZOO = {
             crop_fraction=1.15,
         ),
         Entry("volo_digits", digits.DIGITS, weights=digits.WEIGHTS, contract=digits.PREPROCESS),
+        Entry("volo_cifar10", cifar10.CIFAR10, weights=cifar10.WEIGHTS, contract=cifar10.PREPROCESS),
     )
 }
 
