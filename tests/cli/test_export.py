@@ -121,7 +121,7 @@ def test_default_output(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["volo_d9"], "model: expected one of volo_d1, volo_d2, volo_d3, volo_d4, volo_d5, volo_digits, volo_cifar10, got 'volo_d9'"),
+        (["volo_d9"], f"model: expected one of {', '.join(zoo.ZOO)}, got 'volo_d9'"),
         (["volo_d1", "--image-size", "100"], "volo image size: expected a positive multiple of 16, got 100"),
         (["volo_d1", "--checkpoint", "none.pth"], "checkpoint none.pth: expected a readable file, got No such file"),
         (

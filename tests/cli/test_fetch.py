@@ -133,7 +133,7 @@ def test_nobody_listens(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["volo_d7"], "model: expected one of volo_d1, volo_d2, volo_d3, volo_d4, volo_d5, volo_digits, volo_cifar10, got 'volo_d7'"),
+        (["volo_d7"], f"model: expected one of {', '.join(zoo.ZOO)}, got 'volo_d7'"),
         (["volo_d2", "--image-size", "500"], "volo_d2 image size: expected one of [32, 64], got 500"),
         (["volo_digits"], "volo_digits: expected a model whose checkpoint is published, got one that Alula brings"),
         (["volo_d2", "--image-size", "32", "--url", "file:///etc"], "fetch: expected an http or https address"),
