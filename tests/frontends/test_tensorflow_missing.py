@@ -1,4 +1,4 @@
-"""What `from_tensorflow` says where TensorFlow is not installed, and what it takes for TensorFlow's."""
+"""What `from_tensorflow` says where TensorFlow is not installed or dies, and what it takes for TensorFlow's."""
 
 import sys
 
@@ -6,7 +6,7 @@ import pytest
 
 import alula
 from alula.core.errors import ImportFailed
-from alula.frontends.tensorflow import is_tensorflow
+from alula.frontends.tensorflow import child, is_tensorflow
 
 
 def test_without_tensorflow(tmp_path, monkeypatch):
@@ -14,6 +14,18 @@ def test_without_tensorflow(tmp_path, monkeypatch):
     path = tmp_path / "m.keras"
     path.write_bytes(b"")
     with pytest.raises(ImportFailed, match=r"expected tensorflow and tf2onnx \(pip install 'alula\[tensorflow\]'\)"):
+        alula.from_tensorflow(path)
+
+
+def test_a_model_that_ends_the_process(tmp_path, monkeypatch):
+    """TensorFlow's native code may abort over a damaged file: that is the child's end, not ours."""
+    script, path = tmp_path / "python", tmp_path / "m.pb"
+    script.write_text("#!/bin/sh\nkill -ABRT $$\n")
+    script.chmod(0o700)
+    path.write_bytes(b"")
+    monkeypatch.setattr(child, "NEEDED", ())
+    monkeypatch.setattr(sys, "executable", str(script))
+    with pytest.raises(ImportFailed, match=r"m\.pb: expected a TensorFlow model, got one .* ended over \(SIGABRT\)"):
         alula.from_tensorflow(path)
 
 

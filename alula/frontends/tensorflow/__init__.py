@@ -33,17 +33,9 @@ def from_tensorflow(source: str | Path, dim_range: DimRange | None = None) -> Gr
         path = path.parent  # the folder is the model
     if not path.is_file() and not path.is_dir():
         raise ImportFailed(f"{path}: expected a TensorFlow model, got no such file or folder")
-    try:
-        from alula.frontends.tensorflow.quiet import tensorflow
+    from alula.frontends.tensorflow.child import converted
 
-        with tensorflow() as version:
-            from alula.frontends.tensorflow.convert import onnx_model
-
-            model = onnx_model(path)
-    except ModuleNotFoundError as error:
-        raise ImportFailed(
-            f"from_tensorflow: expected tensorflow and tf2onnx (pip install 'alula[tensorflow]'), got no {error.name}"
-        ) from error
+    model, version = converted(path)
 
     from alula.frontends.onnx.program import import_model
     from alula.frontends.onnx.source import checked_source

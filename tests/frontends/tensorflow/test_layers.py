@@ -11,12 +11,9 @@ from alula.ops.reference import run_reference
 pytest.importorskip("tensorflow", reason="needs TensorFlow and tf2onnx: make tensorflow")
 pytest.importorskip("tf2onnx", reason="needs tf2onnx: make tensorflow")
 
-from alula.frontends.tensorflow.quiet import tensorflow
-
-with tensorflow():
-    import keras
-    import tensorflow as tf
-    from keras import layers as L
+import keras
+import tensorflow as tf
+from keras import layers as L
 
 PICTURE = (20, 24, 6)
 
@@ -122,11 +119,10 @@ def with_weights(make):
 
 
 def saved(model, path):
-    with tensorflow():
-        if path.suffix:
-            model.save(path)
-        else:
-            model.export(path, verbose=False)
+    if path.suffix:
+        model.save(path)
+    else:
+        model.export(path, verbose=False)
     return path
 
 
@@ -180,8 +176,7 @@ def answers(graph, array):
 
 
 def test_models_of_tensorflow_1(tmp_path):
-    with tensorflow():
-        array, wanted_map, wanted_mean = first_version(tmp_path)
+    array, wanted_map, wanted_mean = first_version(tmp_path)
     for source in ("saved", "saved/saved_model.pb"):
         got = answers(alula.from_tensorflow(tmp_path / source), array)
         assert set(got) == {"map", "all"}
@@ -206,8 +201,7 @@ def refusal(path):
 def serving(function, spec, folder):
     module = tf.Module()
     module.run = tf.function(function, input_signature=[spec])
-    with tensorflow():
-        tf.saved_model.save(module, folder, signatures=module.run)
+    tf.saved_model.save(module, folder, signatures=module.run)
     return folder
 
 

@@ -13,11 +13,8 @@ from alula.core.errors import ImportFailed, UnsupportedOperator
 pytest.importorskip("tensorflow", reason="needs TensorFlow and tf2onnx: make tensorflow")
 pytest.importorskip("tf2onnx", reason="needs tf2onnx: make tensorflow")
 
-from alula.frontends.tensorflow.quiet import tensorflow
-
-with tensorflow():
-    import keras
-    import tensorflow as tf
+import keras
+import tensorflow as tf
 
 BATCHES = (1, 3)
 
