@@ -148,7 +148,7 @@ def test_inspect_knows_ports_ops_kernels_and_work(model: Path, tmp_path: Path, m
     monkeypatch.setenv("COLUMNS", "120")
     assert main(["inspect", str(model), "--json", str(tmp_path / "f.json")]) == 0
     found = json.loads((tmp_path / "f.json").read_text())
-    assert found["inputs"] == [{"name": "images", "dtype": "u8", "shape": [None, 32, 32, 3]}]
+    assert found["inputs"] == [{"name": "images", "dtype": "u8", "shape": [None, 32, 32, 3], "type": "u8[N,32,32,3]"}]
     assert [(port["dtype"], port["shape"]) for port in found["outputs"]] == [("f32", [None, 10])]
     assert found["bytes"]["file"] == model.stat().st_size > found["bytes"]["weights"] > 1_900_000
     assert (found["precision"], found["batch_range"], found["int8_mac_fraction"]) == ("force_float32", [1, 512], 0.0)

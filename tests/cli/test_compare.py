@@ -87,7 +87,7 @@ def modes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Modes:
     monkeypatch.setattr(alula, "build", stand_in.build, raising=False)
     monkeypatch.setattr(alula, "calibrate", stand_in.calibrate, raising=False)
     monkeypatch.setattr(alula, "load", stand_in.load, raising=False)
-    monkeypatch.setattr(build, "kind_of", lambda path: None)
+    monkeypatch.setattr(build, "check_source", lambda path: None)
     monkeypatch.setattr(compare, "ROUNDS", 3)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.chdir(tmp_path)
@@ -217,7 +217,7 @@ def test_a_real_model(
     monkeypatch: pytest.MonkeyPatch, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(alula, "from_torch", lambda path, dim_range: classifier_graph(), raising=False)
-    monkeypatch.setattr(build, "kind_of", lambda path: None)
+    monkeypatch.setattr(build, "check_source", lambda path: None)
     monkeypatch.chdir(tmp_path)
     assert main([*WORDS, "--calibration-dir", "images"]) == 0
     rows = {row["precision"]: row for row in figures()["precisions"]}
