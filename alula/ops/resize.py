@@ -79,10 +79,12 @@ class Resized(Op):
     @property
     def terms(self) -> int:
         """How many elements each one of the result is made of."""
-        if not self.smooth:
-            return TERMS[self.method]
-        reach = (TERMS[self.method] // 2) / min(self.ratio, 1.0)
-        return 2 * -(floor(-reach) + 1) + 2
+        return 2 - 2 * self._first if self.smooth else TERMS[self.method]
+
+    @property
+    def _first(self) -> int:
+        """The first element that a smooth table looks at, counted from the one before the place."""
+        return floor(-(TERMS[self.method] // 2) / min(self.ratio, 1.0)) + 1
 
     @property
     def ratio(self) -> float:
@@ -131,9 +133,7 @@ class Resized(Op):
             if self.method == "linear":
                 return np.array([1 - part, part])
             return np.asarray(_cubic(np.arange(-1, 3) - part, self.slope))
-        scale = min(self.ratio, 1.0)
-        first = floor(-(TERMS[self.method] // 2) / scale) + 1
-        away = (np.arange(first, 2 - first) - part) * scale
+        away = (np.arange(self._first, 2 - self._first) - part) * min(self.ratio, 1.0)
         weights = np.clip(1 - np.abs(away), 0, 1) if self.method == "linear" else _cubic(away, self.slope)
         return np.asarray(weights / weights.sum())
 

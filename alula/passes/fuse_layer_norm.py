@@ -112,23 +112,9 @@ def _inverse_root(value: Value) -> Value | None:
 
 def _normalised(centred: Value, radicand: Value | None) -> tuple[Value, float] | None:
     """x and eps, where `centred` is x - mean(x) and `radicand` its variance + eps."""
-    total = made_by(radicand, Add) if radicand is not None else None
-    difference = made_by(centred, Sub)
-    if total is None or difference is None:
-        return None
-    for variance, constant in (total.inputs, total.inputs[::-1]):
-        eps, mean = scalar(constant), _mean_of(variance)
-        squared = _square_of(mean) if mean is not None else None
-        if (
-            eps is None
-            or eps < 0
-            or squared is None
-            or (squared is not centred and _x_of(squared) is not difference.inputs[0])
-        ):
-            continue
-        x = _x_of(centred)
-        return (x, eps) if x is not None else None
-    return None
+    x = _x_of(centred)
+    eps = _eps_of(radicand, x) if x is not None else None
+    return None if x is None or eps is None else (x, eps)
 
 
 def _x_of(centred: Value) -> Value | None:
