@@ -46,3 +46,9 @@ class ImageError(AlulaError):
 
 class CodegenError(AlulaError):
     """No kernel of the target serves an op, or the machine code could not be made."""
+
+
+def first_line(error: BaseException) -> str:
+    """What somebody else's error is, and the first line of what it says, for a message of ours."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

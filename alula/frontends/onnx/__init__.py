@@ -22,8 +22,8 @@ def from_onnx(
 
     Inputs are as the file takes them.  A first dimension that it leaves open becomes the batch N within `dim_range`,
     (smallest, largest) shape of the first input, by default 1..512; other sizes that it leaves open stay so where those
-    shapes differ.  `constants` are inputs whose elements are known
-    now and forever, by name: shapes and the like, which have to be known before code can be made.
+    shapes differ.  `constants` are inputs whose elements are known now and forever, by name: shapes and the like, which
+    have to be known before code can be made.
     Raises UnsupportedOperator naming every operator that we do not know, ImportFailed for any other file that cannot
     be imported or where onnx is not installed, UsageError for a range or constant that the file has no use for.
     """

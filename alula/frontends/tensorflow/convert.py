@@ -16,7 +16,7 @@ from onnx import ModelProto
 from tensorflow.python.saved_model.loader_impl import parse_saved_model
 from tf2onnx import tf_loader
 
-from alula.core.errors import AlulaError, ImportFailed, UnsupportedOperator
+from alula.core.errors import AlulaError, ImportFailed, UnsupportedOperator, first_line
 from alula.frontends.tensorflow import FROZEN, KERAS
 from alula.frontends.tensorflow.inline import inlined
 from alula.frontends.tensorflow.resize import RESIZES
@@ -45,7 +45,7 @@ def onnx_model(path: Path) -> ModelProto:
     except AlulaError:
         raise
     except Exception as error:  # damage surfaces as whatever TensorFlow trips over
-        raise ImportFailed(f"{path}: expected a TensorFlow model, got {_one_line(error)}") from error
+        raise ImportFailed(f"{path}: expected a TensorFlow model, got {first_line(error)}") from error
 
 
 def _frozen(path: Path) -> Frozen:
@@ -180,8 +180,3 @@ def _label(tensor: str) -> str:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-
-def _one_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

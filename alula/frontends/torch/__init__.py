@@ -22,10 +22,10 @@ def from_torch(
 
     Inputs are as the module takes them, with a symbolic batch N within `dim_range`, (smallest, largest) shape of the
     first input; by default 1..512, or what the file allows.  Other sizes of the first input in which the two differ
-    stay open too.  The module is traced in evaluation mode, its training
-    flags are kept, and its weights are shared with the graph, not copied.  TorchScript, a module or a file, needs
-    examples only where it was not traced and `dim_range` does not say the shape of its only input.  The preprocessing
-    contract and provenance of a `.pt2` are the graph's `preprocess` and `provenance`.
+    stay open too.  The module is traced in evaluation mode, its training flags are kept, and its weights are shared
+    with the graph, not copied.  TorchScript, a module or a file, needs examples only where it was not traced and
+    `dim_range` does not say the shape of its only input.  The preprocessing contract and provenance of a `.pt2` are the
+    graph's `preprocess` and `provenance`.
     Raises UsageError for arguments that make no sense, UnsupportedOperator naming every operator that we do not know,
     ImportFailed for any other module or file that cannot be imported or where torch is not installed.
     """

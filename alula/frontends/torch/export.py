@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from alula.core.errors import AlulaError, ImportFailed, UsageError
+from alula.core.errors import AlulaError, ImportFailed, UsageError, first_line
 from alula.core.files import atomic_write
 from alula.frontends.symbols import BATCH, LARGEST_BATCH, axis_name
 from alula.frontends.torch.archive import checked_archive
@@ -62,7 +62,7 @@ def export_program(
             frozen = named[0] if named else next(iter(ranges))
             taking = [name for name, sizes in zip(names, shapes, strict=True) if sizes]
             raise _frozen(where, taking, frozen, ranges, _guard(blamed, frozen)) from error
-        raise ImportFailed(f"{where}: expected code that torch.export can trace, got {_one_line(error)}") from error
+        raise ImportFailed(f"{where}: expected code that torch.export can trace, got {first_line(error)}") from error
     for name, inputs in _frozen_inputs(program, shapes, names).items():
         raise _frozen(where, inputs, name, ranges)
     return program
@@ -84,7 +84,7 @@ def load_program(path: Path) -> tuple[torch.export.ExportedProgram, dict[str, st
         with path.open("rb") as file, _quiet():
             program = torch.export.load(file)
     except Exception as error:  # damage surfaces as whatever torch's reader trips over
-        raise ImportFailed(f"{path}: expected an exported program (.pt2), got {_one_line(error)}") from error
+        raise ImportFailed(f"{path}: expected an exported program (.pt2), got {first_line(error)}") from error
     return program, extra
 
 
@@ -195,8 +195,3 @@ def _guard(message: str, size: str) -> str:
         rf"values of {_torch_name(size)} = (\S+) in .* satisfy the generated guard (.*)\.$", message, re.M
     )
     return found[2].replace(found[1], size) if found else ""
-
-
-def _one_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
