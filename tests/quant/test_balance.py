@@ -6,14 +6,15 @@ import pytest
 from alula.core.dtype import Array, DType
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
+from alula.ops.conv import Conv2d
 from alula.ops.depthwise import DepthwiseConv2d
-from alula.ops.elementwise import Clip, Gelu
+from alula.ops.elementwise import Add, Clip, Gelu, Mul, Relu
 from alula.ops.matmul import Linear
 from alula.ops.norm import LayerNorm
 from alula.ops.reference import run_reference
 from alula.ops.shape import Slice, Transpose
 from alula.passes.remove_dead_code import RemoveDeadCode
-from alula.quant.balance import OF_RANGES, balance, balanced, products_of
+from alula.quant.balance import OF_RANGES, balance, balanced, predicted_error, products_of
 from alula.quant.calibrate import calibrate
 from alula.quant.int8 import use_int8
 from alula.quant.observed import Observed
@@ -126,3 +127,45 @@ def test_depthwise_convolutions_take_factors_into_weights_that_stay_float() -> N
         use_int8(graph, calibrate(graph, [x], by_reference, balancing=balancing))
         noise.append(float(np.square(run_reference(graph, [x])[0] - exact).mean()))
     assert noise[0] < 0.2 * noise[1]
+
+
+def convolved(*, sum: bool, groups: int = 1) -> Graph:
+    """Uneven channels of a ReLU or a sum before a convolution, and beside it a linear layer."""
+    graph = Graph("test", {"N": (1, 64)})
+    x = graph.input("x", TensorType(DType.F32, (N, 5, 5, 8)))
+    y = graph.add(Mul(), x, graph.constant(SIZES))
+    value = graph.add(Add(), y, x, origin="act") if sum else graph.add(Relu(), y, origin="act")
+    kernel = graph.constant(normal(16, 3, 3, 8 // groups, seed=3))
+    graph.output("y", graph.add(Conv2d((1, 1), (1, 1, 1, 1), groups=groups), value, kernel))
+    graph.output("z", graph.add(Linear(), value, graph.constant(normal(4, 8, seed=4))))
+    return graph
+
+
+@pytest.mark.parametrize("sum", [True, False])
+def test_convolutions_and_linear_layers_of_one_value_share_factors(sum: bool) -> None:
+    x = np.random.default_rng(0).standard_normal((32, 5, 5, 8)).astype(np.float32)
+    exact = run_reference(convolved(sum=sum), [x])
+    noise = []
+    for balancing in (True, False):
+        graph = convolved(sum=sum)
+        use_int8(graph, calibrate(graph, [x], by_reference, balancing=balancing))
+        got = run_reference(graph, [x])
+        noise.append([float(np.square(one - other).mean()) for one, other in zip(got, exact, strict=True)])
+    assert noise[0][0] < 0.7 * noise[1][0]
+    assert noise[0][1] < 0.7 * noise[1][1]
+    grouped = convolved(sum=sum, groups=2)
+    assert balanced(grouped, named(grouped, "act"), seen(np.abs(x) * SIZES)) is None
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_what_a_convolution_is_off_by_is_predicted(power: float) -> None:
+    """Factors move noise from the bytes of x to those of weights, of which each place of the kernel has its own."""
+    x = np.random.default_rng(0).standard_normal((64, 5, 5, 8)).astype(np.float32)
+    plain, quantised, factors = convolved(sum=True), convolved(sum=True), SIZES.astype(np.float64) ** power
+    convolution = next(node for node in plain.nodes if isinstance(node.op, Conv2d))
+    balance(quantised, named(quantised, "act"), factors)
+    RemoveDeadCode().run(quantised)
+    use_int8(quantised, calibrate(quantised, [x], by_reference, balancing=False))
+    got, exact = (run_reference(graph, [x])[0][:, 1:-1, 1:-1] for graph in (quantised, plain))  # the border sees less
+    measured = np.square(got - exact).sum(-1).mean() / exact.var((0, 1, 2)).sum()
+    assert predicted_error(convolution, factors, seen(x * (SIZES + 1))) == pytest.approx(measured, rel=0.3)

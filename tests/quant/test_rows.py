@@ -1,4 +1,4 @@
-"""Which activations find a scale for each row: those of a LayerNorm, and those of attention whose rows differ."""
+"""Which activations find a scale for each row: a LayerNorm's, those of attention whose rows differ, and few."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,12 @@ from alula.core.dtype import DType
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
 from alula.ops.attention import Attention
+from alula.ops.conv import Conv2d
+from alula.ops.elementwise import Gelu, Relu
 from alula.ops.matmul import Linear
 from alula.quant.observed import Observed
 from alula.quant.ranges import Range
-from alula.quant.rows import by_rows
+from alula.quant.rows import FEW, by_rows
 from tests.quant.networks import N, network, normal
 
 
@@ -49,3 +51,15 @@ def test_what_other_ops_take_too_keeps_one_range() -> None:
     assert by_rows(graph, value, observed, Range(-1, 1))
     graph.output("z", value)
     assert not by_rows(graph, value, observed, Range(-1, 1))
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(1, True), (FEW, True), (FEW + 1, False)])
+def test_few_rows(rows: int, expected: bool) -> None:
+    """Before a linear layer; a convolution has one scale for all that it takes."""
+    graph, observed = Graph("test", {"N": (1, 64)}), Observed(8)
+    value = graph.add(Gelu(), graph.input("x", TensorType(DType.F32, (N, rows, 8))))
+    graph.output("y", graph.add(Linear(), value, graph.constant(normal(4, 8))))
+    image = graph.add(Relu(), graph.input("image", TensorType(DType.F32, (N, rows, 1, 8))))
+    graph.output("z", graph.add(Conv2d((1, 1), (0, 0, 0, 0)), image, graph.constant(normal(4, 1, 1, 8))))
+    assert by_rows(graph, value, observed, Range(-1, 1)) is expected
+    assert not by_rows(graph, image, observed, Range(-1, 1))
