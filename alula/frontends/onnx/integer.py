@@ -97,7 +97,7 @@ def qlinear_matmul(
     """The product of two quantised matrices, quantised."""
     out = Levels.known(zy.type.dtype, sy, zy)
     if out is not None and all(_is_known(*operand) for operand in ((a, sa, za), (b, sb, zb))):
-        product = float_matmul(call, _numbers(call, a, sa, za, ()), _numbers(call, b, sb, zb, (1, -1)))
+        product = float_matmul(call, numbers(call, a, sa, za, ()), numbers(call, b, sb, zb, (1, -1)))
         return to_bytes(call, product, out, zy.type.dtype)
     if any(value.type.elements != 1 for value in (sa, sb, sy)):
         call.refuse("with scales of several elements")
@@ -114,7 +114,7 @@ def _is_known(x: Value, scale: Value, zero: Value) -> bool:
     ) is not None
 
 
-def _numbers(call: Call, x: Value, scale: Value, zero: Value, place: tuple[int, ...]) -> Value:
+def numbers(call: Call, x: Value, scale: Value, zero: Value, place: tuple[int, ...]) -> Value:
     """What x stands for, in float32; several scales of a constant go to the axis of -1 in `place`."""
     levels = None if x.is_constant else Levels.known(x.type.dtype, scale, zero)
     if levels is not None:
@@ -160,7 +160,7 @@ def qlinear_conv(
     """The convolution of quantised numbers, quantised."""
     taken, out = Levels.known(x.type.dtype, sx, zx), Levels.known(zy.type.dtype, sy, zy)
     if taken is not None and out is not None and w.is_constant and (bias is None or bias.is_constant):
-        weight = _numbers(call, w, sw, zw, (-1, *[1] * (w.type.rank - 1)))
+        weight = numbers(call, w, sw, zw, (-1, *[1] * (w.type.rank - 1)))
         steps = call.add(ops.Mul(), call.reshape(sx), call.reshape(sw) if sw.type.elements == 1 else sw)
         added = [] if bias is None else [call.add(ops.Mul(), call.cast(bias, DType.F32), steps)]
         return to_bytes(call, float_conv(call, from_bytes(call, x, taken), weight, *added), out, zy.type.dtype)

@@ -14,6 +14,7 @@ from onnx.defs import SchemaError, get_schema
 from alula.core.dtype import DType
 from alula.frontends.call import Refused
 from alula.frontends.onnx.call import Call, Operand, Places
+from alula.frontends.onnx.source import DEFAULT_DOMAINS
 from alula.ir.graph import Value
 from alula.ir.types import TensorType
 
@@ -23,6 +24,11 @@ DECIDED = {  # operators whose results have sizes that only a run decides
     "NonZero": "elements are not 0",
     "Unique": "elements differ",
 }
+
+
+def operator_name(node: NodeProto) -> str:
+    """What its importer is registered as: the domain stands before it, unless that is ONNX's own."""
+    return node.op_type if node.domain in DEFAULT_DOMAINS else f"{node.domain}.{node.op_type}"
 
 
 @cache

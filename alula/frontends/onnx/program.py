@@ -26,11 +26,12 @@ from alula.frontends.onnx.nodes import (
     inputs_of,
     needed,
     number,
+    operator_name,
     takes_sizes,
     value_type,
     why_unknown,
 )
-from alula.frontends.onnx.source import DEFAULT_DOMAINS, Source
+from alula.frontends.onnx.source import Source
 from alula.ir.graph import Graph, Value
 from alula.ir.verifier import verify
 
@@ -41,6 +42,7 @@ FAMILIES = (
     "integer",
     "math",
     "matmul",
+    "microsoft",
     "norm",
     "places",
     "pool",
@@ -170,8 +172,9 @@ class Reader:
                 self._define(scope, output, result)
 
     def _known(self, node: NodeProto) -> bool:
-        named = node.domain in DEFAULT_DOMAINS and (node.op_type in IMPORTS or node.op_type in FOLDS)
-        return named or node.op_type in ("If", *UNROLLED) or self.functions.find(node, self.source.opset) is not None
+        named = operator_name(node)
+        ours = named == "If" or any(named in table for table in (IMPORTS, FOLDS, UNROLLED))
+        return ours or self.functions.find(node, self.source.opset) is not None
 
     def _results(
         self, node: NodeProto, name: str, where: str, operands: list[Operand], scope: Scope, depth: int
@@ -189,24 +192,24 @@ class Reader:
 
     def _imported(self, node: NodeProto, operands: list[Operand], scope: Scope, depth: int) -> Sequence[Any]:
         wanted = max((place + 1 for place, output in enumerate(node.output) if output), default=0)
-        default = node.domain in DEFAULT_DOMAINS
-        if default and node.op_type == "If":
+        named = operator_name(node)
+        if named == "If":
             return self._branch(node, operands, scope, depth)
-        if default and node.op_type in UNROLLED:
+        if named in UNROLLED:
             return self._unrolled(node, operands, scope, depth)
-        function = None if default and node.op_type in IMPORTS else self.functions.find(node, self.source.opset)
+        function = None if named in IMPORTS else self.functions.find(node, self.source.opset)
         if function is not None:
             return self._function(node, operands, depth)
-        if not default or node.op_type not in IMPORTS | FOLDS:
-            raise Refused(why_unknown(node.op_type) if default else "")
+        if named not in IMPORTS | FOLDS:
+            raise Refused(why_unknown(named))
         self._check_kinds(node)
-        call = Call(self.graph, self._attributes(node), self._version(node.op_type), wanted, views=self.views)
+        call = Call(self.graph, self._attributes(node), self._version(named), wanted, views=self.views)
         if any(isinstance(operand, Places) for operand in operands):
-            result = _counted(call, node.op_type, operands)
+            result = _counted(call, named, operands)
         else:
-            result = self._folded(call, node.op_type, operands)
+            result = self._folded(call, named, operands)
         if result is None:
-            result = self._converted(call, node.op_type, operands)
+            result = self._converted(call, named, operands)
         call.check_read()
         results = [result] if isinstance(result, Value | Sizes | Places) else list(result)
         if any(value is None for value in results[:wanted]) or len(results) < wanted:
@@ -256,7 +259,7 @@ class Reader:
 
     def _check_kinds(self, node: NodeProto) -> None:
         """Attributes are numbers, texts or lists of those as the operator's definition says."""
-        kinds = attribute_kinds(node.op_type, self.source.opset)
+        kinds = attribute_kinds(operator_name(node), self.source.opset)
         for item in node.attribute:
             if (kind := kinds.get(item.name, item.type)) != item.type:
                 wanted, got = (AttributeProto.AttributeType.Name(k) for k in (kind, item.type))
@@ -352,8 +355,7 @@ class Reader:
         return results
 
     def _refuse(self, node: NodeProto, name: str, form: str) -> None:
-        what = f"{node.domain}.{node.op_type}" if node.domain not in DEFAULT_DOMAINS else node.op_type
-        self.refusals.setdefault(f"{what} {form}".strip(), []).append(name)
+        self.refusals.setdefault(f"{operator_name(node)} {form}".strip(), []).append(name)
 
     def _listing(self) -> str:
         def entry(what: str, names: list[str]) -> str:

@@ -11,6 +11,7 @@ from alula.core.errors import ImportFailed
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_MAGIC = b"\x80"
 WANTED = "expected an exported program (.pt2) or TorchScript (.pt)"
+OTHERS = "ONNX's ends in .onnx, TensorFlow's in .keras, .h5 or .pb"
 
 
 class Kind(Enum):
@@ -32,7 +33,7 @@ def kind_of(path: Path) -> Kind:
             return _kind_of_archive(path, archive.namelist())
     if head[:1] == PICKLE_MAGIC:
         raise _checkpoint(path)
-    found = "a built model file" if path.suffix.lower() == ".alula" else "another kind of file (ONNX's ends in .onnx)"
+    found = "a built model file" if path.suffix.lower() == ".alula" else f"another kind of file ({OTHERS})"
     raise ImportFailed(f"model {path}: {WANTED}, got {found}")
 
 

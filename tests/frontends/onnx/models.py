@@ -21,7 +21,10 @@ IR_VERSION = 9
 
 @dataclass(frozen=True)
 class Case:
-    """One node: its operator, operands (arrays; those from `constants` on are initializers), attributes, results."""
+    """One node: its operator, operands (arrays; those from `constants` on are initializers), attributes, results.
+
+    A domain other than ONNX's stands before the operator, with a dot between.
+    """
 
     op: str
     operands: Sequence[Array | None]
@@ -60,7 +63,8 @@ def model(
     """A whole model."""
     tensors = [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()]
     graph = helper.make_graph(list(nodes), "test", list(inputs), list(outputs), tensors)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION, **more)
+    versions = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, 1) for d in {n.domain for n in nodes} - {""})]
+    return helper.make_model(graph, opset_imports=versions, ir_version=IR_VERSION, **more)
 
 
 def of_case(case: Case) -> tuple[onnx.ModelProto, dict[str, Array]]:
@@ -69,7 +73,8 @@ def of_case(case: Case) -> tuple[onnx.ModelProto, dict[str, Array]]:
     given = {n: a for n, a in zip(names[: case.constants], case.operands, strict=False) if a is not None}
     weights = {n: a for n, a in zip(names[case.constants :], case.operands[case.constants :], strict=True) if n}
     results = [f"y{n}" for n in range(case.results)]
-    node = helper.make_node(case.op, names, results, name="node", **case.attributes)
+    domain, _, op = case.op.rpartition(".")
+    node = helper.make_node(op, names, results, name="node", domain=domain, **case.attributes)
     inputs = [value(name, array) for name, array in given.items()]
     outputs = [onnx.ValueInfoProto(name=name) for name in results]
     return model([node], inputs, outputs, case.opset, weights), given

@@ -1,8 +1,10 @@
 """Quantised models as ONNX Runtime writes them: their products are of bytes, their answers ONNX Runtime's."""
 
 import io
+import re
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,10 @@ from PIL import Image
 
 import alula
 from alula.core.dtype import Array
+from alula.core.errors import UnsupportedOperator
 from alula.frontends.onnx import from_onnx
+from alula.ir.verifier import verify
+from alula.ops.reference import run_reference
 from alula.passes.pipeline import optimise
 from alula.runtime.summary import summary
 from tests.frontends.onnx.models import FLOAT, Case, case_agrees, model, normal, of_case, runtime_answers, saved, value
@@ -73,6 +78,71 @@ def test_pixels_between_two_levels_go_where_division_puts_them(tmp_path: Path) -
     case_agrees(Case("QuantizeLinear", [pixels, np.float32(2 / 255).reshape(()), np.uint8(127).reshape(())]), tmp_path)
 
 
+LESS, FINE = np.array(0.1137, np.float32), np.array(0.02, np.float32)
+SQUARE, TURNED = signed(8, 8), signed(8, 320)
+SUMS = RANDOM.integers(-90000, 90000, 8).astype(np.int32)
+FRACTION, LEAST = np.array(1 / 256, np.float32), np.array(0, np.uint8)
+IMAGE = [PICTURE, STEP, ZERO, LESS, MIDDLE]
+SHIFT = np.int8(-7).reshape(())
+RUNTIMES = {
+    "QLinearAdd": Case("QLinearAdd", [PICTURE, STEP, ZERO, bytes_of(8, 1, 1), LESS, MIDDLE, LESS, ZERO]),
+    "QLinearAdd, signed": Case(
+        "QLinearAdd", [signed(4, 8), STEP, SHIFT, signed(4, 8), LESS, np.int8(3).reshape(()), LESS, SHIFT]
+    ),
+    "QLinearMul": Case("QLinearMul", [PICTURE, STEP, ZERO, bytes_of(5), LESS, MIDDLE, OUT, ZERO]),
+    "QLinearSigmoid": Case("QLinearSigmoid", [PICTURE, STEP, ZERO, FRACTION, LEAST]),
+    "QLinearLeakyRelu": Case("QLinearLeakyRelu", IMAGE, {"alpha": 0.2}),
+    "QLinearSoftmax": Case("QLinearSoftmax", [PICTURE, STEP, ZERO, FRACTION, LEAST], {"axis": 1, "opset": 13}),
+    "QLinearSoftmax, old": Case("QLinearSoftmax", [ROWS, STEP, ZERO, FRACTION, LEAST], {"axis": 1, "opset": 11}),
+    "QLinearAveragePool": Case(
+        "QLinearAveragePool", IMAGE, {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 1, 1]}
+    ),
+    "QLinearGlobalAveragePool": Case("QLinearGlobalAveragePool", IMAGE, {"channels_last": 0}),
+    "QLinearConcat": Case(
+        "QLinearConcat", [LESS, ZERO, PICTURE, STEP, ZERO, bytes_of(2, 3, 6, 5), FINE, MIDDLE], {"axis": 1}
+    ),
+    "QGemm": Case("QGemm", [ROWS, STEP, ZERO, MATRIX, STEPS, NONE, SUMS, OUT, MIDDLE], {"alpha": 0.5}),
+    "QGemm, turned": Case("QGemm", [bytes_of(4, 8), STEP, ZERO, SQUARE, STEPS, NONE, SUMS, OUT, MIDDLE], {"transB": 1}),
+    "QGemm, one scale": Case("QGemm", [ROWS, STEP, ZERO, TURNED, FINE, SHIFT, None, OUT, MIDDLE], {"transB": 1}),
+    "QGemm, float": Case("QGemm", [ROWS, STEP, ZERO, MATRIX, STEPS, NONE, SUMS]),
+    "QuantizeLinear": Case("QuantizeLinear", [normal(4, 6), FINE, MIDDLE]),
+    "DequantizeLinear": Case("DequantizeLinear", [ROWS, STEP, ZERO]),
+}
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_operators_of_onnx_runtime(name: str, tmp_path: Path) -> None:
+    """A level is another where a number lies between two, for ONNX Runtime multiplies by one rounded factor."""
+    case = RUNTIMES[name]
+    proto, inputs = of_case(replace(case, op=f"com.microsoft.{case.op}"))
+    graph = from_onnx(saved(proto, tmp_path))
+    verify(graph)
+    (ours,), (theirs,) = run_reference(graph, list(inputs.values())), runtime_answers(proto, inputs)
+    assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+    if theirs.dtype == np.float32:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
+        return
+    apart = np.abs(ours.astype(int) - theirs.astype(int))
+    assert apart.max() <= 1
+    assert np.mean(apart) <= 0.02
+    assert len(np.unique(theirs)) > 3
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        (Case("QLinearGlobalAveragePool", IMAGE, {"channels_last": 1}), "with channels last"),
+        (Case("QLinearSoftmax", IMAGE, {"axis": 1, "opset": 11}), "over the axes from 1 on"),
+        (Case("QLinearConcat", [LESS, ZERO, PICTURE, STEP], {"axis": 1}), "of 2 operands: tensors, scales and zeros"),
+        (Case("QLinearReduceMean", IMAGE, {"axes": [1], "keepdims": 1}), ""),
+    ],
+)
+def test_operators_of_onnx_runtime_that_are_refused(case: Case, message: str, tmp_path: Path) -> None:
+    proto, _ = of_case(replace(case, op=f"com.microsoft.{case.op}"))
+    with pytest.raises(UnsupportedOperator, match=re.escape(f"com.microsoft.{case.op} {message}".strip())):
+        from_onnx(saved(proto, tmp_path))
+
+
 def network() -> onnx.ModelProto:
     """A stem that pads, a block with a shortcut, a maximum, a depthwise convolution and a head, in float32."""
     weights = {
@@ -98,8 +168,10 @@ def network() -> onnx.ModelProto:
     return model(nodes, [value("x", FLOAT, ["n", 3, 16, 16])], [value("y", FLOAT, ["n", 10])], 17, weights)
 
 
-def quantised(source: Path, target: Path, images: Sequence[Array], symmetric: bool) -> onnx.ModelProto:
-    """Quantise-dequantise pairs by ONNX Runtime: weights by channel, activations unsigned or symmetric and signed."""
+def quantised(
+    source: Path, target: Path, images: Sequence[Array], symmetric: bool, form: str = "QDQ"
+) -> onnx.ModelProto:
+    """ONNX Runtime's, as pairs or as operators: weights by channel, activations unsigned or symmetric and signed."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     name = onnx.load(source).graph.input[0].name
@@ -115,7 +187,7 @@ def quantised(source: Path, target: Path, images: Sequence[Array], symmetric: bo
         source,
         target,
         Reader(),
-        quant_format=QuantFormat.QDQ,
+        quant_format=QuantFormat[form],
         activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
         per_channel=True,
         extra_options={"ActivationSymmetric": symmetric},
@@ -154,6 +226,23 @@ def test_pairs_around_everything(symmetric: bool, tmp_path: Path) -> None:
     step = next(float(onnx.numpy_helper.to_array(t)) for t in proto.graph.initializer if t.name == "y_scale")
     assert np.abs(ours - theirs).max() <= 1.01 * step
     assert np.mean(ours != theirs) < 0.05  # a level is another where a sum lies between two
+    assert fraction > 0.9
+
+
+def test_operators_around_everything(tmp_path: Path) -> None:
+    """The same in ONNX Runtime's other format, whose sums and means are operators of its own."""
+    images = [normal(1, 3, 16, 16, seed=seed) for seed in range(12)]
+    path = tmp_path / "quantised.onnx"
+    proto = quantised(saved(network(), tmp_path), path, images[:4], False, "QOperator")
+    assert {"QLinearAdd", "QLinearGlobalAveragePool"} <= {n.op_type for n in proto.graph.node if n.domain}
+    graph = optimise(from_onnx(path))
+    products = [node for node in graph.nodes if node.op.name in ("conv2d", "linear", "depthwise_conv2d")]
+    assert [str(node.inputs[0].type.dtype) for node in products] == ["u8"] * 4
+    assert [str(node.inputs[1].type.dtype) for node in products] == ["i8", "i8", "f32", "i8"]
+    ours, theirs, fraction = answers(path, images)
+    last = next(node for node in proto.graph.node if "y" in node.output)
+    step = next(float(onnx.numpy_helper.to_array(t)) for t in proto.graph.initializer if t.name == last.input[1])
+    assert np.abs(ours - theirs).max() <= 1.01 * step
     assert fraction > 0.9
 
 
