@@ -128,17 +128,24 @@ def _exponents(node: Node, products: list[Node]) -> Floats:
     return EXPONENTS if isinstance(node.op, LayerNorm) else OF_RANGES
 
 
+def energy(product: Node) -> Floats:
+    """The sum of the squares of all weights that a product has for each channel, f64[c]."""
+    weight = np.asarray(product.inputs[1].data, np.float64)
+    energies: Floats = np.square(weight).reshape(-1, weight.shape[-1]).sum(axis=0)
+    return energies
+
+
 def predicted_error(product: Node, s: Floats, seen: Observed) -> float:
     """What a product is off by, of its own variance, with the channels of x divided by s."""
     weight, variance = np.asarray(product.inputs[1].data, np.float64), seen.variance
     low, high = min(0.0, float((seen.low / s).min())), max(0.0, float((seen.high / s).max()))
-    energy = np.square(weight).reshape(-1, len(s)).sum(axis=0)
-    off = float(s**2 @ energy) * ((high - low) / LARGEST_BYTE) ** 2 / 12
+    energies = energy(product)
+    off = float(s**2 @ energies) * ((high - low) / LARGEST_BYTE) ** 2 / 12
     if not isinstance(product.op, DepthwiseConv2d):
         features = (np.abs(weight) * s).reshape(len(weight), -1)
         steps, places = features.max(axis=1) / STEPS, features.shape[1] // len(s)
         off += float(np.square(steps).sum()) * places / 12 * float((variance / s**2).sum())
-    return off / max(float(energy @ variance), np.finfo(float).tiny)
+    return off / max(float(energies @ variance), np.finfo(float).tiny)
 
 
 def _keeps_channels(node: Node) -> bool:

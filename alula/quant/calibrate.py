@@ -9,7 +9,7 @@ import numpy as np
 from alula.core.dtype import Array, DType
 from alula.core.errors import UsageError
 from alula.ir.graph import Graph, Value
-from alula.quant.balance import balanced
+from alula.quant.balance import balanced, energy, products_of
 from alula.quant.calibration import Activation, Calibration, graph_digest
 from alula.quant.histogram import Floats
 from alula.quant.observed import Observed
@@ -67,10 +67,18 @@ def _activation(graph: Graph, value: Value, observed: Observed, factors: Floats 
     s = np.ones(observed.channels) if factors is None else factors
     ends = _envelope(observed.low / s, observed.high / s)
     moving = _envelope(observed.moving_low / s, observed.moving_high / s)
-    spread = Spread.of(*observed.histogram.spread(np.ones_like(s), 1 / s), ends, moving)
+    numbers, amounts = observed.histogram.spread(np.ones_like(s), 1 / s)
+    _, weighed = observed.histogram.spread(_weights(graph, value, s), 1 / s)
+    spread = Spread.of(numbers, amounts, weighed, ends, moving)
     ranges = {name: algorithm(spread) for name, algorithm in ALGORITHMS.items()}
     rows = by_rows(graph, value, observed, ends)
     return Activation(ranges, observed.low, observed.high, observed.mean, factors, rows)
+
+
+def _weights(graph: Graph, value: Value, s: Floats) -> Floats:
+    """How much what a channel divided by s is off by counts in the products that take it; 1 where others do as well."""
+    products = products_of(graph, value)
+    return sum((energy(product) for product in products), np.zeros_like(s)) * s**2 if products else np.ones_like(s)
 
 
 def _envelope(low: Array, high: Array) -> Range:

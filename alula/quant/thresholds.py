@@ -23,6 +23,7 @@ STRIDE = 8  # cells between two that it tries
 class Spread:
     """How much of a tensor lies where: `amounts` around `centres`, f64[CELLS], equally wide from low to high.
 
+    `weighed` is how much counts when the products that take the tensor are off by what each number is off by.
     `moving` is the moving average of the ends of one image after another.
     """
 
@@ -31,17 +32,19 @@ class Spread:
     moving: Range
     centres: Floats
     amounts: Floats
+    weighed: Floats
 
     @classmethod
-    def of(cls, numbers: Floats, amounts: Floats, ends: Range, moving: Range) -> Spread:
-        """Sorts numbers, each counting as often as its amount says, into cells between the ends."""
+    def of(cls, numbers: Floats, amounts: Floats, weighed: Floats, ends: Range, moving: Range) -> Spread:
+        """Sorts numbers, each as often as its amounts say, into cells between the ends."""
         width = (ends.high - ends.low) / CELLS
         if width <= 0:
-            return cls(ends.low, ends.high, moving, np.zeros(CELLS), np.ones(CELLS))
+            return cls(ends.low, ends.high, moving, np.zeros(CELLS), np.ones(CELLS), np.ones(CELLS))
         cells = np.clip(((numbers - ends.low) / width).astype(np.int64), 0, CELLS - 1)
         centres = np.asarray(ends.low + width * (np.arange(CELLS) + 0.5), np.float64)
         centres[np.clip(int(-ends.low / width), 0, CELLS - 1)] = 0.0  # 0 is a level whatever the range: it is exact
-        return cls(ends.low, ends.high, moving, centres, np.bincount(cells, amounts, CELLS).astype(np.float64))
+        sums = (np.bincount(cells, parts, CELLS).astype(np.float64) for parts in (amounts, weighed))
+        return cls(ends.low, ends.high, moving, centres, *sums)
 
 
 def linear(spread: Spread) -> Range:
@@ -66,7 +69,7 @@ def percentile(spread: Spread) -> Range:
 
 
 def eqnm(spread: Spread) -> Range:
-    """The range of the least mean squared error: both ends drawn in together, then each alone.
+    """The range of the least mean squared error of the products: both ends drawn in together, then each alone.
 
     err(x) = x - clip(x) outside; within, step**2 / 12 for numbers of at least half a step, x**2 for smaller ones.
     """
@@ -104,7 +107,7 @@ def _error(spread: Spread, range: Range) -> float:
     x = spread.centres
     outside = x - np.clip(x, range.low, range.high)
     inside = np.where(np.abs(x) < step / 2, x**2, step**2 / 12)
-    return float(spread.amounts @ np.where(outside == 0, inside, outside**2))
+    return float(spread.weighed @ np.where(outside == 0, inside, outside**2))
 
 
 def _divergence(amounts: Floats, kept: int, levels: int) -> float:

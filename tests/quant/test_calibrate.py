@@ -13,8 +13,10 @@ from alula.ir.types import TensorType
 from alula.ops.conv import Conv2d
 from alula.ops.elementwise import Exp, Relu
 from alula.ops.matmul import Linear
+from alula.ops.quantize import Dequantize, Quantize
 from alula.quant.calibrate import calibrate
 from alula.quant.calibration import Calibration
+from alula.quant.ranges import Range
 from tests.quant.networks import SCALE, SHIFT, N, by_reference, normal, one_linear
 
 F32 = np.float32
@@ -62,6 +64,24 @@ def test_the_moving_average_follows_images_in_turn() -> None:
     x = np.array([[1, 0, 0, 0], [3, 0, 0, -1]], F32)
     moving = seen(two_layers(), [x]).activations["input x"].ranges["moving_average"]
     assert (moving.low, moving.high) == pytest.approx((-0.1, 1.2))
+
+
+def test_eqnm_is_of_what_the_products_are_off_by() -> None:
+    """One channel has long tails and hardly any weight: no other range makes less of an error in the product."""
+    random = np.random.default_rng(0)
+    x = np.concatenate([5 * random.standard_t(3, (5000, 1)), random.uniform(-1, 1, (5000, 3))], axis=1).astype(F32)
+    weight = np.array([[0.01, 1, -1, 0.5], [0.02, -1, 0.3, 1]], F32)
+    graph = Graph("test", {"N": (1, 64)})
+    graph.output("y", graph.add(Linear(), graph.input("x", TensorType(DType.F32, (N, 4))), graph.constant(weight)))
+
+    def off(range: Range) -> float:
+        op = range.quantize()
+        back = Dequantize(op.scale, op.zero).reference(Quantize(op.scale, op.zero).reference(x))
+        return float(np.square((back - x) @ weight.T).mean())
+
+    ends = np.geomspace(0.5, 60, 40)
+    found = calibrate(graph, [x], by_reference).activations["input x"].ranges["eqnm"]
+    assert off(found) <= 1.06 * min(off(Range(-low, high)) for low in ends for high in ends)
 
 
 def test_pixels_have_means_too() -> None:

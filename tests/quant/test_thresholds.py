@@ -14,7 +14,8 @@ ONE = np.ones(1)
 def spread(x: np.ndarray, moving: Range = Range(-1, 2)) -> Spread:  # noqa: B008
     histogram = Histogram(1)
     histogram.take(x.reshape(-1, 1).astype(np.float32))
-    return Spread.of(*histogram.spread(ONE, ONE), Range(min(0.0, x.min()), max(0.0, x.max())), moving)
+    numbers, amounts = histogram.spread(ONE, ONE)
+    return Spread.of(numbers, amounts, amounts, Range(min(0.0, x.min()), max(0.0, x.max())), moving)
 
 
 def loss(x: np.ndarray, range: Range) -> float:
