@@ -95,9 +95,9 @@ def scaling(path: Path, rounds: int, iterations: int) -> list[Figure]:
         inputs = batch_of(one, 1)
         turns: list[tuple[Turn, Turn, Turn]] = []
         for _ in range(rounds):
-            alone, both = (_turn(session, inputs, iterations) for session in (one, two))
+            alone, both = (turn(session, inputs, iterations) for session in (one, two))
             process.send_signal(signal.SIGCONT)
-            beside = _turn(two, inputs, iterations)
+            beside = turn(two, inputs, iterations)
             process.send_signal(signal.SIGSTOP)
             turns.append((alone, both, beside))
     timings = [Timing.of(of_one) for of_one in zip(*turns, strict=True)]
@@ -113,7 +113,7 @@ def scaling(path: Path, rounds: int, iterations: int) -> list[Figure]:
     ]
 
 
-def _turn(session: Session, inputs: Sequence[Array], iterations: int) -> Turn:
+def turn(session: Session, inputs: Sequence[Array], iterations: int) -> Turn:
     """After a pause, in which other threads stop spinning, and a run that brings back threads and caches."""
     time.sleep(PAUSE_S)
     session.run(*inputs)

@@ -36,6 +36,7 @@ SMOOTHING = 0.1
 AVERAGING = 0.998
 CLIP = 1.0  # of the gradient's norm
 SHIFT = 4  # pixels of the dataset's pictures
+MIXED = 0.5  # share of the pictures that another one is cut into
 ASIDE_EVERY = 25  # one picture of 25 is kept aside: 2,000
 CHECK_BATCH = 250
 SAVE_S = 180.0  # between writing the state
@@ -45,7 +46,7 @@ NARROW = bool({"avx512_bf16", "amx_bf16"} & {name for name, there in torch.cpu.g
 
 @dataclass(frozen=True)
 class Pictures:
-    """Enlarged pictures uint8[n,3,64,64] and their labels[n]."""
+    """Enlarged pictures uint8[n,3,64,64] and their labels: classes[n], or the share f32[n,10] of each class."""
 
     pixels: Tensor
     labels: Tensor
@@ -80,6 +81,23 @@ def moved(pixels: Tensor) -> Tensor:
     columns = torch.where(torch.rand(count, 1) < 0.5, columns.flip(1), columns)
     spots = (rows[:, :, None] * side + columns[:, None, :]).reshape(count, 1, -1).expand(-1, 3, -1)
     return pixels.reshape(count, 3, -1).gather(2, spots).reshape(pixels.shape)
+
+
+def mixed(batch: Pictures) -> Pictures:
+    """Into some pictures a box of another one of the batch is cut, which takes its share of the label.
+
+    CutMix (Yun et al., 2019): the box has its picture's proportions, any area with equal chance, and its middle
+    anywhere; what would stick out is left off.
+    """
+    count, _, side, _ = batch.pixels.shape
+    other = torch.randperm(count)
+    half = torch.rand(count, 1).sqrt() * (torch.rand(count, 1) < MIXED) * side / 2
+    inside = [(torch.arange(side) + 0.5 - middle * side).abs() < half for middle in torch.rand(2, count, 1)]
+    box = inside[0][:, :, None] & inside[1][:, None, :]
+    share = box.float().mean((1, 2))[:, None]
+    classes = functional.one_hot(batch.labels, CIFAR10.num_classes)
+    pixels = torch.where(box[:, None], batch.pixels[other], batch.pixels)
+    return Pictures(pixels, (1 - share) * classes + share * classes[other])
 
 
 def backward(model: nn.Module, batch: Pictures) -> float:
@@ -150,7 +168,7 @@ class Run:
 
     def step(self, batch: Pictures, rate: float, threads: ThreadPoolExecutor) -> float:
         """The loss of one batch, learned from."""
-        batch = Pictures(moved(batch.pixels), batch.labels)
+        batch = mixed(Pictures(moved(batch.pixels), batch.labels))
         halves = map(Pictures, batch.pixels.chunk(THREADS), batch.labels.chunk(THREADS))
         losses = list(threads.map(backward, self.replicas, halves))
         for shared in zip(*(replica.parameters() for replica in self.replicas), strict=True):

@@ -25,7 +25,7 @@ HALF = (0.5, 0.5, 0.5)
 CAFFE_MEAN = (104 / 255, 117 / 255, 123 / 255)
 ONE_LEVEL = (1 / 255, 1 / 255, 1 / 255)
 POOL_STEP = 25  # of CIFAR-10's training pictures every so many can be drawn for calibration
-IMAGENET_CALIBRATION = ((128, 0),)
+IMAGENET_CALIBRATION = ((128, 0), (128, 1), (128, 2))
 CIFAR_CALIBRATION = ((64, 0), (64, 1), (512, 0), (512, 1))
 DIGITS_CALIBRATION = ((64, 0), (64, 1))
 

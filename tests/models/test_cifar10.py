@@ -154,6 +154,29 @@ def test_moved_pictures_are_whole(training):
     assert len(seen) > 12
 
 
+def test_mixed_pictures_are_of_two_and_labels_say_how_much(training):
+    count = 200
+    shades = torch.arange(count, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 64, 64)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        mixed = training.mixed(training.Pictures(shades, torch.arange(count) % 10))
+    cut = 0
+    for own, (pixels, shares) in enumerate(zip(mixed.pixels, mixed.labels, strict=True)):
+        other = next((shade for shade in pixels.unique().tolist() if shade != own), own)
+        box = pixels[0] == other
+        part = box.float().mean().item() if other != own else 0.0
+        expected = torch.zeros(10)
+        expected[own % 10] += 1 - part
+        expected[other % 10] += part
+        assert torch.allclose(shares, expected, atol=1e-6)
+        assert torch.equal(pixels, torch.where(box, other, own).to(torch.uint8).expand(3, -1, -1))
+        if other != own:
+            rows, columns = box.any(1), box.any(0)
+            assert torch.equal(box, rows[:, None] & columns)  # one box
+            cut += 1
+    assert 0.4 < cut / count < 0.6
+
+
 def test_rate_starts_stays_and_ends(training):
     rates = [training.rate_at(done, 10) for done in (0.0, 0.5, 1.0, 6.0, 8.0, 10.0)]
     assert rates == pytest.approx([training.LEARNING_RATE * share for share in (0, 0.5, 1, 1, 0.5, 0)])

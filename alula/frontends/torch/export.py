@@ -43,13 +43,14 @@ def export_program(
     batched = [x.ndim > 0 and x.shape[0] == first for x in example_inputs]
     examples = tuple(_at_batch(x, batch) if share else x for x, share in zip(example_inputs, batched, strict=True))
     names = _input_names(module, len(examples))
-    dims = _dims(smallest, largest)
+    axes = _open_axes(smallest, largest)
+    ranges = {name: (smallest[axis], largest[axis]) for axis, name in axes.items()}
+    dims = {axis: _dim(name, *ranges[name]) for axis, name in axes.items()}
     shapes = tuple(
         {axis: dim for axis, dim in dims.items() if number == 0 or (axis == 0 and share)}
         for number, share in enumerate(batched)
     )
     where = f"torch.export {type(module).__name__}"
-    ranges = {name: (smallest[axis], largest[axis]) for axis, name in _open_axes(smallest, largest).items()}
     try:
         with _evaluating(module), _quiet():
             program = torch.export.export(module, examples, dynamic_shapes=shapes if dims else None)
@@ -114,11 +115,8 @@ def _open_axes(smallest: tuple[int, ...], largest: tuple[int, ...]) -> dict[int,
     return {axis: axis_name(axis, len(smallest)) for axis, (low, high) in ends if low < high}
 
 
-def _dims(smallest: tuple[int, ...], largest: tuple[int, ...]) -> dict[int, torch.export.Dim]:
-    return {
-        axis: torch.export.Dim(_torch_name(name), min=smallest[axis], max=largest[axis])
-        for axis, name in _open_axes(smallest, largest).items()
-    }
+def _dim(name: str, low: int, high: int) -> torch.export.Dim:
+    return torch.export.Dim(_torch_name(name), min=low, max=high)
 
 
 def _torch_name(name: str) -> str:
