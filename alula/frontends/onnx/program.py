@@ -38,6 +38,7 @@ from alula.ir.verifier import verify
 FAMILIES = (
     "conv",
     "create",
+    "fused",
     "indexing",
     "integer",
     "math",
