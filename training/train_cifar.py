@@ -4,6 +4,9 @@ Only the training pictures are learned from; 2,000 of them are kept aside to wat
 by them: the weights kept are the moving average after the last step.  The test pictures are looked at once, at the end.
 `--state FILE` is rewritten every few minutes; started again with the same arguments and `--resume`, the run goes on as
 if it had never stopped.
+
+The checkpoint in the project has 58 epochs behind it, of which the first 34 were a run of their own, to a learning rate
+of nothing and without `mixed`; that run stopped getting better at 82.7 %.  `--resume --epochs 58` went on from there.
 """
 
 from __future__ import annotations
