@@ -21,8 +21,9 @@ MOST_THREADS = 255  # the low byte of the job word
 # The pool's fields, in bytes; what different threads write stands on different cache lines.
 PHASE, ARRIVED, SLEEPERS, JOB, IDLE = 0, 64, 128, 192, 256
 THREADS, PID, STOP, FRAME = 320, 324, 328, 336
-QUEUES = 384  # one line a thread: chunks claimed (i32), then at these places its handle, its pool and its number
-HANDLE, OWNER, NUMBER = 8, 16, 24
+MASK, MASK_BYTES = 384, 128  # a cpu_set_t of glibc: the processors that the threads may run on
+QUEUES = 512  # one line a thread: chunks claimed (i32), then its handle, its pool, its number and its processor (i32)
+HANDLE, OWNER, NUMBER, PROCESSOR = 8, 16, 24, 32
 
 SPINS = 2_000  # pauses before sleeping: tens of microseconds, longer than most steps are uneven
 SYS_FUTEX, FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE, EVERYBODY = 202, 128, 129, 2**31 - 1
@@ -48,9 +49,9 @@ def declare_spmd(code: Code) -> Spmd:
 
 def emit_spmd(spmd: Spmd, pool_of_frame: Callable[[Emitter, ir.Value], ir.Value]) -> None:
     """Fills in the runtime: pool create and destroy, worker, barrier, parallel, and `alula_start(frame, threads)`."""
-    barrier = _emit_barrier(spmd.code)
-    _emit_parallel(spmd, barrier, pool_of_frame)
-    worker = _emit_worker(spmd)
+    settle = _emit_settle(spmd.code)
+    _emit_parallel(spmd, _emit_barrier(spmd.code, settle), pool_of_frame)
+    worker = _emit_worker(spmd, settle)
     spawn = _emit_spawn(spmd.code, worker)
     _emit_pool_functions(spmd.code, spawn)
     _emit_start(spmd, spawn, pool_of_frame)
@@ -87,8 +88,8 @@ class _Words:
         arguments = [ir.Constant(I64, SYS_FUTEX), self.at(offset), ir.Constant(I32, operation), value, null]
         self.b.call(call, arguments)
 
-    def wait(self, offset: int, seen: ir.Value, sleepers: int) -> None:
-        """Until the word differs from `seen`: spin a little, then sleep, counted in the word `sleepers`."""
+    def wait(self, offset: int, seen: ir.Value, sleepers: int, woken: Callable[[], object]) -> None:
+        """Until the word differs from `seen`: spin a little, then sleep, counted in `sleepers`, and then `woken`."""
         b, function = self.b, self.e.function
         spin, again, sleep, nap, awake, done = (function.append_basic_block() for _ in range(6))
         entry = b.block
@@ -112,15 +113,16 @@ class _Words:
         b.cbranch(b.icmp_signed("==", self.get(offset), seen), nap, awake)
         b.position_at_end(awake)
         self.add(sleepers, -1)
+        woken()
         b.branch(done)
         b.position_at_end(done)
 
 
-def _emit_barrier(code: Code) -> ir.Function:
-    """(pool, threads): returns when all have come; the last one empties the queues for the next step."""
-    function = code.function("alula_barrier", VOID, [POINTER, I64])
+def _emit_barrier(code: Code, settle: ir.Function) -> ir.Function:
+    """(pool, thread, threads): returns when all have come; the last one empties the queues for the next step."""
+    function = code.function("alula_barrier", VOID, [POINTER, I64, I64])
     e = Emitter(code, function)
-    pool, threads = function.args
+    pool, thread, threads = function.args
     words = _Words(e, pool)
     phase = words.get(PHASE)
     before = words.add(ARRIVED, 1)
@@ -134,7 +136,7 @@ def _emit_barrier(code: Code) -> ir.Function:
             with e.b.if_then(e.b.icmp_signed("!=", words.get(SLEEPERS), ir.Constant(I32, 0))):
                 words.wake(PHASE)
         with wait:
-            words.wait(PHASE, phase, SLEEPERS)
+            words.wait(PHASE, phase, SLEEPERS, lambda: e.b.call(settle, [pool, thread]))
     e.end()
     return function
 
@@ -172,11 +174,65 @@ def _emit_parallel(spmd: Spmd, barrier: ir.Function, pool_of_frame: Callable[[Em
                 execute(chunk.value)
                 e.b.branch(claim)
                 e.b.position_at_end(done)
-            e.b.call(barrier, [words.pool, threads])
+            e.b.call(barrier, [words.pool, thread, threads])
     e.end()
 
 
-def _emit_worker(spmd: Spmd) -> ir.Function:
+def _emit_settle(code: Code) -> ir.Function:
+    """(pool, number): a thread that slept notes its processor, and keeps off those of lower numbers if one runs there.
+
+    Where processors share no cache, as in many virtual machines, Linux wakes a thread where it is woken from though
+    another processor is idle, and leaves two of a run on one for tens of milliseconds.
+    """
+    function = code.function("alula_settle", VOID, [POINTER, I64])
+    e = Emitter(code, function)
+    b, (pool, number) = e.b, function.args
+    words, byte = _Words(e, pool), ir.IntType(8)
+    processor, shared = _note_processor(e, words, Int(e, number)), b.alloca(I32)
+    b.store(ir.Constant(I32, 0), shared)
+
+    def lower_ones(visit: Callable[[ir.Value], object]) -> None:
+        with e.loop(Int(e, number)) as lower:
+            visit(b.load(words.at((_queue(e, lower.index) + PROCESSOR).value), typ=I32))
+
+    def compare(other: ir.Value) -> None:
+        with b.if_then(b.icmp_signed("==", other, processor)):
+            b.store(ir.Constant(I32, 1), shared)
+
+    lower_ones(compare)
+    with b.if_then(b.icmp_signed("!=", b.load(shared, typ=I32), ir.Constant(I32, 0))):
+        mask = b.alloca(byte, ir.Constant(I64, MASK_BYTES))
+        with e.loop(e.int(MASK_BYTES)) as place:
+            given = b.gep(words.at(MASK), [place.index.value], source_etype=byte)
+            b.store(b.load(given, typ=byte), b.gep(mask, [place.index.value], source_etype=byte))
+
+        def leave_out(other: ir.Value) -> None:
+            place = b.gep(mask, [b.zext(b.lshr(other, ir.Constant(I32, 3)), I64)], source_etype=byte)
+            bit = b.shl(ir.Constant(I32, 1), b.and_(other, ir.Constant(I32, 7)))
+            with b.if_then(b.icmp_unsigned("<", other, ir.Constant(I32, 8 * MASK_BYTES))):
+                b.store(b.trunc(b.and_(b.zext(b.load(place, typ=byte), I32), b.not_(bit)), byte), place)
+
+        lower_ones(leave_out)
+        _affinity(e, "set", mask)  # refused where no other is left: then it stays
+        _note_processor(e, words, Int(e, number))
+    e.end()
+    return function
+
+
+def _affinity(e: Emitter, what: str, mask: ir.Value) -> None:
+    """Gets or sets the processors that the calling thread may run on."""
+    call = e.code.declare(f"sched_{what}affinity", I32, [I32, I64, POINTER])
+    e.b.call(call, [ir.Constant(I32, 0), ir.Constant(I64, MASK_BYTES), mask])
+
+
+def _note_processor(e: Emitter, words: _Words, thread: Int) -> ir.Value:
+    """Where the calling thread runs now, i32, kept in its line."""
+    processor = e.b.call(e.code.declare("sched_getcpu", I32, []), [])
+    e.b.store(processor, words.at((_queue(e, thread) + PROCESSOR).value))
+    return processor
+
+
+def _emit_worker(spmd: Spmd, settle: ir.Function) -> ir.Function:
     """(line): waits for jobs and takes part in those that want as many threads; returns when the pool stops."""
     function = spmd.code.function("alula_worker", POINTER, [POINTER])
     e = Emitter(spmd.code, function)
@@ -191,7 +247,7 @@ def _emit_worker(spmd: Spmd) -> ir.Function:
     b.position_at_end(ask)
     seen = b.phi(I32)
     seen.add_incoming(ir.Constant(I32, 0), entry)
-    words.wait(JOB, seen, IDLE)
+    words.wait(JOB, seen, IDLE, lambda: b.call(settle, [pool, number]))
     job = words.get(JOB)
     b.cbranch(b.icmp_signed("!=", words.get(STOP), ir.Constant(I32, 0)), stop, look)
     b.position_at_end(look)
@@ -214,6 +270,7 @@ def _emit_spawn(code: Code, worker: ir.Function) -> ir.Function:
     for word in (PHASE, ARRIVED, SLEEPERS, JOB, IDLE, STOP):
         words.set(word, 0)
     words.set(PID, b.call(code.declare("getpid", I32, []), []))
+    _affinity(e, "get", words.at(MASK))
     wanted = Int(e, b.zext(words.get(THREADS), I64))
     words.set(THREADS, 1)
     with e.loop(wanted, start=1) as loop, e.when(e.compare("==", Int(e, b.zext(words.get(THREADS), I64)), loop.index)):
@@ -275,6 +332,7 @@ def _emit_start(spmd: Spmd, spawn: ir.Function, pool_of_frame: Callable[[Emitter
     threads = Int(e, asked).max(1).min(Int(e, b.zext(words.get(THREADS), I64)))
     b.store(frame, words.at(FRAME))
     with e.when(threads >= 2):
+        _note_processor(e, words, Int(e, ir.Constant(I64, 0)))
         number = b.and_(words.get(JOB), ir.Constant(I32, ~MOST_THREADS))
         following = b.add(number, ir.Constant(I32, MOST_THREADS + 1))
         words.set(JOB, b.or_(following, b.trunc(threads.value, I32)))

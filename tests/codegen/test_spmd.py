@@ -22,6 +22,7 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.isa("avx2")
 STEPS = 200
+TASKS = Path("/proc/self/task")  # the threads of this process
 
 
 @pytest.fixture
@@ -46,6 +47,30 @@ def test_workers_that_sleep_are_woken(many_steps):
     for _ in range(3):
         time.sleep(0.02)  # far longer than they spin
         assert many_steps(x)[0].tobytes() == expected.tobytes()
+
+
+def test_a_worker_leaves_the_processor_of_the_thread_that_started_it(compiled):
+    """Both are made to run on one; Linux alone leaves them there for tens of milliseconds on some machines."""
+    allowed, before = os.sched_getaffinity(0), set(TASKS.iterdir())
+    if len(allowed) < 2:
+        pytest.skip("needs two processors")
+    program = compiled(graph_of(Softmax(1), f32(N, 5), chain=[Softmax(1)] * (STEPS - 1)), AVX2, threads=2)
+    (worker,) = (int(task.name) for task in set(TASKS.iterdir()) - before)
+    x, first = random_array(f32(N, 5), 64), min(allowed)
+    time.sleep(0.02)  # it sleeps
+    try:
+        os.sched_setaffinity(0, {first})
+        os.sched_setaffinity(worker, {first})
+        assert program(x)[0].tobytes() == program(x, threads=1)[0].tobytes()
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert os.sched_getaffinity(worker) == allowed - {first}
+    assert processor_of(worker) != first
+
+
+def processor_of(thread: int) -> int:
+    """Where a thread of this process runs or ran last."""
+    return int((TASKS / str(thread) / "stat").read_text().rpartition(")")[2].split()[36])
 
 
 def test_more_threads_than_the_pool_has_are_as_many_as_it_has(compiled):
