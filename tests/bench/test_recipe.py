@@ -31,7 +31,7 @@ def test_three_files_of_which_two_are_of_bytes(tmp_path: Path) -> None:
     one = measured("small", paths, threads=1, rounds=3, iterations=2)
     assert set(one["ms"]) == set(paths)
     assert min(one["ms"].values()) > 0
-    assert one["kept"] == (one["recipe_over_plain"] <= 1.05 and one["recipe_over_float32"] <= 0.6)
+    assert one["kept"] == (one["recipe_over_float32"] <= 0.6)  # the other bar is the flagship's
 
 
 def test_models_that_are_not_known(tmp_path: Path) -> None:
