@@ -16,7 +16,7 @@ from bench.command import DONE, WORK_FAILED, Parser, command, machine, words
 from bench.compare import Effort
 from bench.engines import check_installed
 from bench.subject import named_subject
-from bench.zoo.records import TIMED, Records, checked, prepare, timed
+from bench.zoo.records import TIMED, Records, checked, timed, usable
 from bench.zoo.table import MODELS
 
 PACKAGES = ("llvmlite", "nncf", "numpy", "onnxruntime", "openvino", "torch", "transformers")
@@ -64,9 +64,9 @@ def _time(options: argparse.Namespace) -> int:
     found_machine = machine(PACKAGES, [options.threads])
     for name in options.models:
         subject = named_subject(name, options.work)
-        prepare(subject)
+        names = usable(subject)
         macs = records.read().get(name, {}).get("checked", {}).get("macs", 0)
-        found = timed(subject, macs, options.threads, Effort(options.rounds, options.iterations), found_machine)
+        found = timed(subject, names, macs, options.threads, Effort(options.rounds, options.iterations), found_machine)
         records.update(name, timed=found)
         best = {row["precision"]: f"{row['alula_ratio']['median']:.2f}" for row in found["against_best"]}
         print(f"{name}: {', '.join(f'{precision} {ratio}' for precision, ratio in best.items())}", flush=True)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alula.cli.report import json_bytes
+from alula.core.errors import first_line
 from alula.core.files import atomic_write
 from bench.compare import Effort, compare
 from bench.engines import ENGINES
 from bench.precision import FLOAT32, INT8
 from bench.report import figures
 from bench.subject import Subject
+from bench.worker import Worker
 from bench.zoo.check import WAYS, Checked, check
 from bench.zoo.page import markdown
 
 RECORDS, PAGE = Path("benchmarks/models.json"), Path("models.md")
+OURS = "alula"  # how the names of our own engines begin
 TIMED = (
-    *("alula", "onnxruntime", "openvino", "alula-bf16", "openvino-bf16", "alula-int8"),
+    *(OURS, "onnxruntime", "openvino", "alula-bf16", "openvino-bf16", "alula-int8"),
     *("onnxruntime-int8-dynamic", "onnxruntime-int8-static", "openvino-int8", "openvino-int8-f32"),
 )
 BATCH = 1
@@ -61,17 +67,35 @@ def checked(subject: Subject, folder: Path) -> dict[str, Any]:
     }
 
 
-def timed(subject: Subject, macs: int, threads: int, effort: Effort, machine: dict[str, Any]) -> dict[str, Any]:
+def timed(
+    subject: Subject, names: Sequence[str], macs: int, threads: int, effort: Effort, machine: dict[str, Any]
+) -> dict[str, Any]:
     """The engines beside each other; low precisions however near they come, for weights made by chance resist them."""
-    engines = {name: ENGINES[name] for name in TIMED}
+    engines = {name: ENGINES[name] for name in names}
     result = compare(subject, engines, BATCH, threads, effort, bounded=(FLOAT32.name,))
     return figures([result], {subject.name: macs}, machine)
 
 
-def prepare(subject: Subject) -> None:
-    """Make the files of all engines that are timed."""
+def usable(subject: Subject) -> list[str]:
+    """The engines that can be timed, their files made; says which other engine cannot read its own, and why."""
+    names = []
     for name in TIMED:
-        getattr(subject, ENGINES[name].takes)
+        try:
+            _answers(subject, name)
+        except Exception as error:  # whatever an engine or its converter raises
+            if name.startswith(OURS):
+                raise
+            why = first_line(error)
+            print(f"note: {subject.name}: {ENGINES[name].title} is left out: {why}", file=sys.stderr)
+        else:
+            names.append(name)
+    return names
+
+
+def _answers(subject: Subject, name: str) -> None:
+    kind, images = ENGINES[name], subject.images(BATCH)
+    with closing(Worker(name, kind, getattr(subject, kind.takes), images, threads=1)) as worker:
+        worker.output(images)
 
 
 def _error(result: Checked) -> float:

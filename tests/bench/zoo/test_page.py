@@ -3,7 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
+
 from bench.engines import ENGINES
+from bench.subject import Subject
+from bench.zoo import records
 from bench.zoo.page import markdown
 from bench.zoo.records import BATCH, TIMED, Records
 
@@ -79,3 +84,21 @@ def test_records_keep_what_they_are_not_told_anew(tmp_path: Path) -> None:
     assert set(records.read()) == {"unet", "vit_b16"}
     assert set(records.read()["unet"]) == {"checked", "timed"}
     assert (tmp_path / "models.md").read_text() == markdown(records.read())
+
+
+def test_an_engine_that_cannot_read_a_model_is_named_and_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    broken = "openvino"
+
+    def answers(subject: Subject, name: str) -> None:
+        if name.startswith(broken):
+            raise RuntimeError("no such kernel\nSummary: ...")
+
+    monkeypatch.setattr(records, "_answers", answers)
+    subject = Subject("unet", torch.nn.Identity(), (3, 8, 8), tmp_path)
+    assert records.usable(subject) == [name for name in records.TIMED if "openvino" not in name]
+    assert "note: unet: OpenVINO f32 is left out: RuntimeError: no such kernel\n" in capsys.readouterr().err
+    broken = "alula-int8"
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        records.usable(subject)
