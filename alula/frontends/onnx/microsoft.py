@@ -14,6 +14,7 @@ from alula.frontends.onnx.pool import average_pool, global_average_pool
 from alula.frontends.onnx.quantize import dequantize, quantize
 from alula.frontends.onnx.shape import join
 from alula.ir.graph import Value
+from alula.ir.op import Op
 from alula.ops import elementwise as ops
 from alula.ops.softmax import Softmax
 
@@ -23,20 +24,16 @@ imports(f"{DOMAIN}.DequantizeLinear")(dequantize)
 imports(f"{DOMAIN}.QuantizeLinear")(quantize)
 
 
-@imports(f"{DOMAIN}.QLinearAdd")
-def add(
-    call: Call, a: Value, sa: Value, za: Value | None, b: Value, sb: Value, zb: Value | None, sy: Value, zy: Value
-) -> Value:
-    """The sum of two tensors."""
-    return quantize(call, call.add(ops.Add(), dequantize(call, a, sa, za), dequantize(call, b, sb, zb)), sy, zy)
+def _import_binary(name: str, op: Op) -> None:
+    @imports(f"{DOMAIN}.{name}")
+    def binary(
+        call: Call, a: Value, sa: Value, za: Value | None, b: Value, sb: Value, zb: Value | None, sy: Value, zy: Value
+    ) -> Value:
+        return quantize(call, call.add(op, dequantize(call, a, sa, za), dequantize(call, b, sb, zb)), sy, zy)
 
 
-@imports(f"{DOMAIN}.QLinearMul")
-def mul(
-    call: Call, a: Value, sa: Value, za: Value | None, b: Value, sb: Value, zb: Value | None, sy: Value, zy: Value
-) -> Value:
-    """The product of two tensors, element by element."""
-    return quantize(call, call.add(ops.Mul(), dequantize(call, a, sa, za), dequantize(call, b, sb, zb)), sy, zy)
+_import_binary("QLinearAdd", ops.Add())
+_import_binary("QLinearMul", ops.Mul())
 
 
 @imports(f"{DOMAIN}.QLinearSigmoid")
