@@ -18,6 +18,8 @@ _TYPE = re.compile(r"([a-z]+[0-9]*)\[((?:[0-9]{1,13},)*[0-9]{1,13})?\]")
 _CONSTANT_LINE = re.compile(r"^  %\d+ = constant (.*)$", re.MULTILINE)
 _DTYPES = {dtype.value for dtype in DType}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+\\?"?', re.DOTALL)
+_LARGEST_COUNT = 1_000_000  # values; a section is five of them and at least 150 bytes, so no honest header has more
 _META = {"target", "precision", "preprocess", "batch_range", "tuned_batch", "shape_mutable", "provenance"}
 _OPTIONAL = {"kept"}  # left out where it is empty
 _ENTRY = {"name", "type", "offset", "bytes", "sha256"}
@@ -84,6 +86,11 @@ def check_graph_size(text: str) -> None:
 
 
 def _load(text: bytes) -> Any:
+    # Python takes seconds for millions of empty lists, so they are counted before any is made.
+    bare = _STRING.sub(b"", text)
+    values = 1 + sum(bare.count(sign) for sign in (b",", b"[", b"{"))
+    if values > _LARGEST_COUNT:
+        raise ModelFormatError(f"expected at most {_LARGEST_COUNT} values, got {values}")
     try:
         return json.loads(text.decode("ascii"), object_pairs_hook=_unique, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from alula.ops.shape import Concat, Pad, Reshape, Slice, Transpose
 from alula.ops.softmax import Softmax
 from alula.passes.match import POINTWISE, made_by
 from alula.passes.rewrite import RewritePass
-from alula.passes.views import View, apply_view, inverse_permutation
+from alula.passes.views import apply_view, inverse_permutation, trace
 
 Perm = tuple[int, ...]
 
@@ -29,8 +30,9 @@ PASSED = (*POINTWISE, Binary, Softmax, Reduction, Concat, Pad, *LAST_AXIS)
 class SinkTransposes(RewritePass):
     """op(transpose(x))  =>  transpose(op'(x)), for elementwise ops, normalisations, reductions, concat, pad, softmax.
 
-    Operands beside the first one must be transposed alike, constant, without an order to lose (a scalar, one row), or
-    there untransposed already (an input that feeds a convolution and a residual sum).
+    Operands beside the first one must be transposed alike, constant, without an order to lose (a scalar, one row),
+    there untransposed already (an input that feeds a convolution and a residual sum), or views that move elements
+    anyway and can as well leave them in the other order (a transposed convolution's pixels, a sequence of tokens).
     A transpose that others take too moves only if all of them let it pass or are views, as they may cancel it:
     one that each of several outputs needs is made for each.
     """
@@ -85,26 +87,49 @@ def _moved(node: Node, perm: Perm) -> tuple[Op, Perm] | None:
 def _together(graph: Graph, node: Node, perm: Perm) -> Value | None:
     if len(perm) != len(node.output.type.shape):
         return None
-    turned = [_untransposed(value, perm) for value in node.inputs]
-    if any(make is None for make in turned):
+    turned = [_untransposed(graph, value, perm) for value in node.inputs]
+    if any(other is None for other in turned):
+        return None
+    others = [other for other in turned if other is not None]
+    if sum(other.moves for other in others) >= sum(not trace(value)[-1][1].keeps_order for value in node.inputs):
         return None
     op = replace(node.op, axis=perm[node.op.axis]) if isinstance(node.op, Concat) else node.op
-    return graph.add(Transpose(perm), graph.add(op, *(make(graph) for make in turned if make is not None)))
+    return graph.add(Transpose(perm), graph.add(op, *(other.make() for other in others)))
 
 
-def _untransposed(value: Value, perm: Perm) -> Callable[[Graph], Value] | None:
-    """How to make what `value` is the transpose of, without a transpose at run time; None where there is no way."""
-    turn = made_by(value, Transpose)
-    if turn is not None and turn.op == Transpose(perm):
-        return lambda graph: turn.inputs[0]
+@dataclass(frozen=True)
+class _Untransposed:
+    """How to make what a value is the transpose of, and whether elements move for it at run time."""
+
+    make: Callable[[], Value]
+    moves: bool = False
+
+
+def _untransposed(graph: Graph, value: Value, perm: Perm) -> _Untransposed | None:
+    """None where that takes elements moved that are not moved now."""
     shape, inverse = value.type.shape, inverse_permutation(perm)
     padded = (1,) * (len(perm) - len(shape)) + shape
     if value.data is not None:
         data = value.data.reshape(padded if all(isinstance(dim, int) for dim in padded) else shape)  # type: ignore[arg-type]
-        return lambda graph: graph.constant(np.ascontiguousarray(data.transpose(inverse)), value.name)
+        return _Untransposed(lambda: graph.constant(np.ascontiguousarray(data.transpose(inverse)), value.name))
+    seen = [(source, now, now.reshaped(padded).transposed(inverse)) for source, now in reversed(trace(value))]
+    views = [(source, now, then.merged()) for source, now, then in seen if then is not None]
+    for source, _, then in views:
+        if then.keeps_order:
+            return _Untransposed(partial(apply_view, graph, source, then))
     if any(user.op == Transpose(inverse) for user in value.uses):  # there already: remove-duplicates makes them one
-        return lambda graph: graph.add(Transpose(inverse), value)
-    view = View.identity(shape).reshaped(padded).transposed(inverse)
-    if view is None or not view.merged().keeps_order:
-        return None
-    return lambda graph: apply_view(graph, value, view)
+        return _Untransposed(lambda: graph.add(Transpose(inverse), value))
+    for source, now, then in views:
+        if not now.keeps_order and _only_for(graph, value, source):
+            return _Untransposed(partial(apply_view, graph, source, then), moves=True)
+    return None
+
+
+def _only_for(graph: Graph, value: Value, source: Value) -> bool:
+    """Whether the views that make `value` from `source` serve nothing else."""
+    while value is not source:
+        if len(value.uses) > 1 or any(value is output for _, output in graph.outputs):
+            return False
+        assert value.producer is not None
+        value = value.producer.inputs[0]
+    return True
