@@ -14,6 +14,7 @@ from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
 from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Cast
+from alula.ops.gather import Interpolate
 from alula.ops.matmul import Linear, Matmul
 from alula.ops.norm import LayerNorm
 from alula.ops.outlook import OutlookAttention
@@ -23,7 +24,12 @@ from alula.ops.reduce import Reduction
 from alula.ops.shape import Concat, Expand, Reshape, Slice, Transpose
 
 EPILOGUE_ANCHORS: tuple[type[Op], ...] = (Linear, Matmul, Conv2d, DepthwiseConv2d)
-NARROWING_ANCHORS: tuple[type[Op], ...] = (LayerNorm, Attention, OutlookAttention)  # they only narrow what they write
+NARROWING_ANCHORS: tuple[type[Op], ...] = (  # they only narrow what they write
+    LayerNorm,
+    Attention,
+    OutlookAttention,
+    Interpolate,
+)
 NARROWING: tuple[type[Op], ...] = (Cast, Quantize)
 VIEWS: tuple[type[Op], ...] = (Reshape, Transpose, Slice, Expand)
 ROW_READERS: tuple[type[Op], ...] = (Concat, MaxPool2d, AvgPool2d, Reduction, LayerNorm, QuantizeRows)
@@ -102,8 +108,11 @@ def parts_of_concats(graph: Graph) -> dict[Value, tuple[Value, Dim]]:
             continue
         start: Dim = 0
         for value in node.inputs:
-            if value not in parts and takes_rows(value):
-                parts[value] = node.output, start
+            rows: Value | None = value
+            while rows is not None:  # what it is a reshape of, too
+                if rows not in parts and takes_rows(rows):
+                    parts[rows] = node.output, start
+                rows = rows.producer.inputs[0] if rows.producer is not None and _keeps_rows(rows.producer) else None
             start = start + value.type.shape[-1]
     return parts
 

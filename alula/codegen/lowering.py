@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from llvmlite import ir
@@ -12,7 +12,7 @@ from alula.codegen.dtypes import check_dtypes, where
 from alula.codegen.groups import Group, group_nodes, parts_of_concats, takes_rows
 from alula.codegen.module import F32, I64, POINTER, VOID, Code
 from alula.codegen.vector import Emitter, Int, Ptr
-from alula.codegen.views import Buffer, Space, View
+from alula.codegen.views import Buffer, Space, View, aligned, row_major
 from alula.core.dims import Dim, product
 from alula.core.dtype import DType
 from alula.core.errors import CodegenError, ShapeError
@@ -135,8 +135,11 @@ class Lowering:
             return self.views[value]
         if value in self.parts and value not in self.outputs:
             whole, start = self.parts[value]
-            self.views[value] = self.output_rows(whole).sliced(value.type.rank - 1, start, value.type)
-            return self.views[value]
+            type = whole.type.reshaped(*whole.type.shape[:-1], value.type.shape[-1])
+            part = self.output_rows(whole).sliced(type.rank - 1, start, type).reshaped(value.type.shape)
+            if part is not None:
+                self.views[value] = part
+                return part
         row = value.type.shape[-1] if value.type.rank else 0
         if not isinstance(row, int) or row * value.type.dtype.bytes % SAME_SET or not row:
             return self.output(value)
@@ -236,14 +239,23 @@ class Lowering:
         self.views[value] = copy
         return copy
 
+    def _reshaped(self, source: View, value: Value) -> View:
+        """Where `value` lies once the elements of `source` are there in their order."""
+        target = self.output_rows(value) if value in self.parts else View.whole(self._temporary(value.type), value.type)
+        pieces = aligned(source, target)
+        if pieces is None:
+            target = View.whole(self._temporary(value.type), value.type)
+            pieces = source, replace(target, type=source.type, strides=row_major(source.type.shape))
+        self.copy(*pieces)
+        return target
+
     def _derived(self, value: Value) -> View:
         node = value.producer
         assert node is not None, "inputs have views from the start"
         source = self.view(node.inputs[0])
         match node.op:
             case Reshape():
-                shaped = source.reshaped(value.type.shape)
-                return shaped or self.contiguous(node.inputs[0]).reshaped(value.type.shape)  # type: ignore[return-value]
+                return source.reshaped(value.type.shape) or self._reshaped(source, value)
             case Transpose(perm=perm):
                 return source.permuted(perm)
             case Slice(axis=axis, start=start, step=step):

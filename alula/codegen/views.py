@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from alula.core.dims import Dim, product
+from alula.core.dims import Dim, common_factors, product
 from alula.core.dtype import DType
 from alula.ir.types import TensorType
 
@@ -128,6 +128,23 @@ def collapse(shape: Sequence[Dim], *strides: Sequence[Dim]) -> tuple[tuple[Dim, 
             sizes.append(size)
             steps.append(step)
     return tuple(sizes), steps
+
+
+def aligned(one: View, other: View) -> tuple[View, View] | None:
+    """Two views of as many elements under the coarsest shape that both can have; None where there is none."""
+    pieces = common_factors(one.type.shape, other.type.shape)
+    if pieces is None:
+        return None
+    return _split(one, [(i, size) for i, _, size in pieces]), _split(other, [(j, size) for _, j, size in pieces])
+
+
+def _split(view: View, pieces: Sequence[tuple[int, Dim]]) -> View:
+    """The view with each axis in the pieces named by it, outer ones first."""
+    strides: list[Dim] = []
+    for place, (axis, _) in enumerate(pieces):
+        inside = product(size for other, size in pieces[place + 1 :] if other == axis)
+        strides.append(view.strides[axis] * inside)
+    return replace(view, type=view.type.reshaped(*(size for _, size in pieces)), strides=tuple(strides))
 
 
 def _int(dim: Dim) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd, prod
 
@@ -131,6 +131,27 @@ def quotient(value: Dim, divisor: Dim) -> Dim:
     raise ValueError(f"dimension: expected a multiple of {divisor}, got {value}")
 
 
+def common_factors(a: Sequence[Dim], b: Sequence[Dim]) -> list[tuple[int, int, Dim]] | None:
+    """The coarsest row-major factors of both: (index in a, index in b, size); None where there are none, or a 0."""
+    pieces: list[tuple[int, int, Dim]] = []
+    left, right = ([(i, dim) for i, dim in enumerate(dims) if dim != 1] for dims in (a, b))
+    if any(dim == 0 for _, dim in left + right):
+        return None
+    while left and right:
+        (i, x), (j, y) = left.pop(0), right.pop(0)
+        if x == y:
+            pieces.append((i, j, x))
+        elif (rest := _ratio(y, x)) is not None:
+            pieces.append((i, j, x))
+            right.insert(0, (j, rest))
+        elif (rest := _ratio(x, y)) is not None:
+            pieces.append((i, j, y))
+            left.insert(0, (i, rest))
+        else:
+            return None
+    return pieces if not left and not right else None
+
+
 def known_multiple(dim: Dim, divisor: int) -> bool:
     """True where `dim` is a multiple of `divisor` whatever the named sizes are."""
     return dim % divisor == 0 if isinstance(dim, int) else all(c % divisor == 0 for _, c in dim.terms)
@@ -219,3 +240,10 @@ def _atom_with(atom: Atom, sizes: Mapping[str, int]) -> Dim:
 
 def _atom_symbols(atom: Atom) -> set[str]:
     return {atom} if isinstance(atom, str) else atom.value.symbols()
+
+
+def _ratio(value: Dim, divisor: Dim) -> Dim | None:
+    try:
+        return quotient(value, divisor)
+    except ValueError:
+        return None

@@ -11,7 +11,7 @@ from alula.ir.graph import Graph, Node, Value
 from alula.ops.elementwise import Cast
 from alula.ops.pool import MaxPool2d
 from alula.ops.quantize import Quantize
-from alula.ops.shape import Reshape, Slice, Transpose
+from alula.ops.shape import Concat, Reshape, Slice, Transpose
 from alula.passes.rewrite import RewritePass
 
 VIEWS = (Reshape, Transpose, Slice, MaxPool2d)  # ops that commute with a rounding that keeps the order
@@ -22,6 +22,7 @@ class HoistNarrowing(RewritePass):
     """narrow(view(x))  =>  view(narrow(x)), narrow a cast to bf16 or a quantisation; the same for a maximum of windows.
 
     Done only where all uses of x, through whatever views, narrow it in the same way: else x would be computed twice.
+    A concatenation is narrowed part by part where it is narrowed in all its uses.
     Not done for a transposed input of the graph: what takes more bytes is turned faster.
     """
 
@@ -32,6 +33,10 @@ class HoistNarrowing(RewritePass):
         view = node.inputs[0].producer
         if isinstance(node.op, Cast) and node.op.dtype is not DType.BF16:
             return None
+        if view is not None and isinstance(view.op, Concat):
+            if any(user is None or user.op != node.op for user in _users(graph, view.output)):
+                return None
+            return graph.add(view.op, *(graph.add(node.op, part) for part in view.inputs))
         if view is None or not isinstance(view.op, VIEWS):
             return None
         if isinstance(view.op, Transpose) and view.inputs[0].producer is None:
@@ -46,7 +51,7 @@ def _users(graph: Graph, value: Value) -> Iterator[Node | None]:
     if any(value is output for _, output in graph.outputs):
         yield None
     for user in dict.fromkeys(value.uses):
-        if isinstance(user.op, VIEWS):
+        if isinstance(user.op, (*VIEWS, Concat)):
             yield from _users(graph, user.output)
         else:
             yield user

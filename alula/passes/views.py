@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from alula.core.dims import Dim, product, quotient
+from alula.core.dims import Dim, common_factors, product
 from alula.ir.graph import Graph, Node, Value
 from alula.ir.op import Op
 from alula.ops.shape import Reshape, Transpose
@@ -153,27 +153,6 @@ class View:
         return middle, tuple(factor_axes[group[0]] if group else next(free) for group in groups)
 
 
-def common_factors(a: Sequence[Dim], b: Sequence[Dim]) -> list[tuple[int, int, Dim]] | None:
-    """The coarsest row-major factors of both: (index in a, index in b, size); None where there are none, or a 0."""
-    pieces: list[tuple[int, int, Dim]] = []
-    left, right = ([(i, dim) for i, dim in enumerate(dims) if dim != 1] for dims in (a, b))
-    if any(dim == 0 for _, dim in left + right):
-        return None
-    while left and right:
-        (i, x), (j, y) = left.pop(0), right.pop(0)
-        if x == y:
-            pieces.append((i, j, x))
-        elif (rest := _ratio(y, x)) is not None:
-            pieces.append((i, j, x))
-            right.insert(0, (j, rest))
-        elif (rest := _ratio(x, y)) is not None:
-            pieces.append((i, j, y))
-            left.insert(0, (i, rest))
-        else:
-            return None
-    return pieces if not left and not right else None
-
-
 def inverse_permutation(perm: Sequence[int]) -> tuple[int, ...]:
     """The permutation that undoes `perm`."""
     return tuple(sorted(range(len(perm)), key=lambda i: perm[i]))
@@ -204,10 +183,3 @@ def apply_view(graph: Graph, value: Value, view: View) -> Value:
     for op in view.ops():
         value = graph.add(op, value)
     return value
-
-
-def _ratio(value: Dim, divisor: Dim) -> Dim | None:
-    try:
-        return quotient(value, divisor)
-    except ValueError:
-        return None

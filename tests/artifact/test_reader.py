@@ -437,7 +437,10 @@ SPELLINGS: dict[str, tuple[bytes, str]] = {
     "a million lists in each other": (b"[" * 999_999 + b"]" * 999_999, "expected JSON"),
     "a million objects in each other": (b'{"a":' * 999_999 + b"0" + b"}" * 999_999, "expected JSON"),
     "five million empty lists": (b"[" + b"[]," * 5_000_000 + b"[]]", "expected at most 1000000 values, got 10000003"),
-    "as many beside a string": (b'["\\\\",' + b"[]," * 5_000_000 + b"[]]", "expected at most 1000000 values, got 10000004"),
+    "as many beside a string": (
+        b'["\\\\",' + b"[]," * 5_000_000 + b"[]]",
+        "expected at most 1000000 values, got 10000004",
+    ),
     "a million signs in a string": (b'["\\"' + b"[]," * 500_000 + b'"]', "expected the keys"),
     "eight million quotes in a string": (b'["' + b'\\"' * 8_000_000, "expected JSON"),
     "a string that ends in its escape": (b'["' + b"," * 2_000_000 + b"\\", "expected JSON"),

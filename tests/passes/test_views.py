@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alula.core.dims import symbol
+from alula.core.dims import common_factors, symbol
 from alula.core.dtype import Array
 from alula.ops.shape import Reshape, Transpose
-from alula.passes.views import View, common_factors
+from alula.passes.views import View
 
 N = symbol("N")
 
