@@ -5,7 +5,7 @@ from alula.ir.graph import Value
 from alula.ops.elementwise import Cast, Gelu, Relu
 from alula.ops.pool import AvgPool2d, MaxPool2d
 from alula.ops.quantize import Quantize
-from alula.ops.shape import Expand, Reshape, Slice, Transpose
+from alula.ops.shape import Concat, Expand, Reshape, Slice, Transpose
 from alula.passes.hoist_narrowing import HoistNarrowing
 from tests.passes.graphs import Builder, N, changed
 
@@ -128,3 +128,23 @@ def test_a_transposed_input_of_the_graph_is_turned_in_float32(narrow: Quantize) 
     b = Builder((N, 4, 6))
     graph = b.finish(b(narrow, b(Slice(1, 1, 3), b.inputs[0])))
     assert changed(graph, HoistNarrowing()) == 1  # a part of one is not
+
+
+@pytest.mark.parametrize("narrow", NARROWINGS, ids=lambda op: op.name)
+def test_a_concatenation_is_narrowed_part_by_part(narrow: Quantize) -> None:
+    b = Builder((N, 4, 6))
+    x, y = made(b), b(Relu(), b.inputs[0])
+    b.graph.output("y", y)  # others want it in float32
+    joined = b(Concat(2), x, y)
+    graph = b.finish(b(narrow, b(Transpose((0, 2, 1)), joined)), b(narrow, b(Slice(1, 1, 3), joined)))
+    changed(graph, HoistNarrowing())
+    last = graph.outputs[1][1].producer.inputs[0].producer
+    assert last.op == Concat(2)
+    assert [value.producer.op for value in last.inputs] == [narrow, narrow]
+    assert [value.producer.inputs[0].producer.op.name for value in last.inputs] == ["gelu", "relu"]
+
+
+def test_a_concatenation_that_others_want_in_float32_stays() -> None:
+    b = Builder((N, 4, 6))
+    joined = b(Concat(2), made(b), b(Relu(), b.inputs[0]))
+    assert changed(b.finish(b(NARROW, joined), b(Relu(), joined)), HoistNarrowing()) == 0

@@ -7,6 +7,7 @@ from alula.ops.reduce import ReduceMax, ReduceMean
 from alula.ops.shape import Concat, Pad, Reshape, Transpose
 from alula.ops.softmax import Softmax
 from alula.passes.sink_transposes import SinkTransposes
+from alula.passes.views import trace
 from tests.passes.graphs import TO_NCHW, TO_NHWC, Builder, N, changed
 
 ODD = (0, 2, 1, 3)  # leaves the last axis in its place
@@ -28,13 +29,28 @@ MOVED = {
     "layer_norm": (ODD, lambda b, t, u: b(LayerNorm(1e-5), t, b.constant(8), b.constant(8)), ODD),
     "batch_norm": (ODD, lambda b, t, u: b(BatchNorm(1e-5), t, *(b.constant(8, low=0.1) for _ in range(4))), ODD),
 }
+PIXELS = Reshape((N, 3, 7, 2, 1, 8))  # what a transposed convolution makes; its pixels in their rows: (N, 6, 7, 8)
+
+
+def pixels(b: Builder) -> Value:
+    """f32[N,8,6,7] of what lies otherwise."""
+    return b(Reshape((N, 8, 6, 7)), b(Transpose((0, 5, 1, 3, 2, 4)), b(PIXELS, b(Abs(), b.inputs[0]))))
+
+
 LEFT = {
     "softmax that is over the last axis": (TO_NCHW, lambda b, t, u: b(Softmax(3), t)),
     "layer_norm over another axis": (TO_NCHW, lambda b, t, u: b(LayerNorm(1e-5), t, b.constant(7), b.constant(7))),
     "an operand in another order": (TO_NCHW, lambda b, t, u: b(Add(), t, b(Reshape((N, 8, 6, 7)), b.inputs[0]))),
     "concat with another order": (TO_NCHW, lambda b, t, u: b(Concat(1), t, b(Reshape((N, 8, 6, 7)), b.inputs[0]))),
     "broadcast to a higher rank": (TO_NCHW, lambda b, t, u: b(Add(), t, b.constant(2, 1, 1, 1, 1))),
+    "what moves once for others too": (TO_NCHW, lambda b, t, u: twice(b, t, pixels(b))),
 }
+
+
+def twice(b: Builder, t: Value, u: Value) -> Value:
+    """A concatenation of which the second part is an output as well."""
+    b.graph.output("again", u)
+    return b(Concat(1), t, u)
 
 
 def build(perm: tuple[int, ...], make: object) -> tuple[Builder, Value]:
@@ -73,3 +89,25 @@ def test_it_moves_past_a_whole_chain() -> None:
     graph = b.finish(b(Gelu(), b(Relu(), b(Abs(), b(Transpose(TO_NHWC), b.inputs[0])))))
     assert changed(graph, SinkTransposes()) == 3
     assert [node.op.name for node in graph.nodes] == ["abs", "relu", "gelu", "transpose"]
+
+
+@pytest.mark.parametrize("op", [Concat(1), Add()], ids=lambda op: op.name)
+def test_what_moves_anyway_moves_into_the_other_order(op: Concat) -> None:
+    b = Builder((N, 6, 7, 8), (N, 6, 7, 8))
+    graph = b.finish(b(op, b(Transpose(TO_NCHW), b(Abs(), b.inputs[1])), pixels(b)))
+    assert changed(graph, SinkTransposes()) == 1
+    last = graph.outputs[0][1].producer
+    assert last.op == Transpose(TO_NCHW)
+    apart, together = (trace(value)[-1][1] for value in last.inputs[0].producer.inputs)
+    assert apart.keeps_order
+    assert together.shape == (N, 6, 7, 8)
+    assert changed(graph, SinkTransposes()) == 0
+
+
+def test_tokens_need_not_move_at_all() -> None:
+    b = Builder((N, 6, 7, 8), (N, 42, 8))
+    tokens = b(Reshape((N, 8, 6, 7)), b(Transpose((0, 2, 1)), b(Abs(), b.inputs[1])))
+    graph = b.finish(b(Concat(1), b(Transpose(TO_NCHW), b(Abs(), b.inputs[0])), tokens))
+    assert changed(graph, SinkTransposes()) == 1
+    parts = graph.outputs[0][1].producer.inputs[0].producer.inputs
+    assert [value.producer.op.name for value in parts] == ["abs", "reshape"]

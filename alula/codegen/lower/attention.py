@@ -26,6 +26,9 @@ from alula.ir.types import fixed
 from alula.ops.attention import Attention
 
 LINE_WORDS = 16  # of a cache line, on which everything in the scratch begins
+MOST_BLOCKS = 4  # of a head's queries, where heads alone do not keep all threads busy
+MANY = 8  # heads for each thread, with which it does not matter if one thread has one more
+LEAST_TILES = 2  # of queries in a block
 WIDEST_HEAD = 1024  # columns: what is done for each vector of them is unrolled
 
 
@@ -84,7 +87,7 @@ def padded_keys(m: int, target: CpuTarget) -> int:
 
 @lowers(Attention)
 def lower_attention(state: Lowering, group: Group) -> None:
-    """softmax(scale * q k^T + bias) v, head by head; one chunk is one head of one batch element."""
+    """softmax(scale * q k^T + bias) v, head by head; one chunk is some queries of one head of one batch element."""
     node = group.anchor
     op = node.op
     assert isinstance(op, Attention)
@@ -130,12 +133,12 @@ def lower_attention(state: Lowering, group: Group) -> None:
     state.scratch(shape.rooms(state.target)[-1])
     views = [q, k, v, output, *added]
     kernel = state.kernel(
-        "attention", shape, views, lambda chunk: emit_attention(chunk, shape), len(builder.parameters)
+        "attention", (shape, batch), views, lambda chunk: emit_attention(chunk, shape, batch), len(builder.parameters)
     )
     macs = op.macs([value.type for value in node.inputs], [node.output.type])
     byte_macs = node.output.type.elements * keys if op.byte_values else 0
     label = "+".join(other.op.name for other in group.nodes)
-    count: Count = lambda e: e.dim(batch) * op.heads  # noqa: E731
+    count: Count = lambda e: e.dim(batch) * op.heads * Blocks.of(e, shape, batch).count  # noqa: E731
     state.step(kernel, views, output, count, label, macs, dot.name, byte_macs, builder.parameters)
 
 
@@ -153,10 +156,36 @@ def _bias(view: View) -> Bias:
     return Bias(view.type.shape[0], batch, head, row)
 
 
-def emit_attention(chunk: Chunk, shape: Shape) -> None:
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """How the queries of a head are shared out: so many blocks of so many queries."""
+
+    count: Int
+    queries: Int
+
+    @classmethod
+    def of(cls, e: Emitter, shape: Shape, batch: Dim) -> Blocks:
+        """As many queries as keys where there are more, for every block packs the keys; else enough for all threads."""
+        tiles = -(-shape.n // shape.tiling.rows)
+        if shape.n >= 2 * shape.m:
+            blocks = e.int(min(shape.n // shape.m, tiles))
+        else:
+            heads, threads = e.dim(batch) * shape.heads, e.threads
+            blocks = e.int(MOST_BLOCKS)
+            for fewer in range(MOST_BLOCKS - 1, 0, -1):
+                blocks = e.select(e.compare("==", heads * fewer % threads, 0), fewer, blocks)
+            blocks = e.select(heads >= threads * MANY, 1, blocks).min(max(tiles // LEAST_TILES, 1))
+        each = (blocks + (tiles - 1)) // blocks
+        return cls((each + (tiles - 1)) // each, each * shape.tiling.rows)
+
+
+def emit_attention(chunk: Chunk, shape: Shape, batches: Dim) -> None:
     """One chunk: keys into panels, values as the second product takes them, then a tile of queries after the other."""
     e, tiling = chunk.e, shape.tiling
-    batch, head = chunk.number // shape.heads, chunk.number % shape.heads
+    blocks = Blocks.of(e, shape, batches)
+    first = chunk.number % blocks.count * blocks.queries
+    number = chunk.number // blocks.count
+    batch, head = number // shape.heads, number % shape.heads
     q, k, v = (
         pointer.at(batch * e.dim(rows.batch) + head * width)
         for pointer, rows, width in zip(
@@ -199,7 +228,7 @@ def emit_attention(chunk: Chunk, shape: Shape) -> None:
 
         mixer.mix(count, room, use)
 
-    for_tiles(e, tiling, e.int(0), e.int(shape.n), shape.n, tile)
+    for_tiles(e, tiling, first, (first + blocks.queries).min(shape.n), shape.n, tile)
 
 
 def _bias_of(chunk: Chunk, bias: Bias | None, batch: Int, head: Int) -> Ptr | None:

@@ -23,6 +23,8 @@ SIZES = [  # heads, queries, keys, columns of q and k, columns of v
     (4, 15, 31, 7, 9),
     (1, 29, 65, 33, 17),
     (12, 1, 197, 32, 32),
+    (1, 500, 17, 8, 8),  # queries in blocks of as many as there are keys
+    (3, 64, 60, 16, 16),  # a number of heads that some numbers of threads do not divide
 ]
 
 

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from alula.core.dtype import DType
+from alula.ir.graph import Graph
 from alula.ir.types import TensorType
+from alula.ops.elementwise import Cast, Relu
 from alula.ops.gather import Interpolate
-from alula.ops.shape import Transpose
-from tests.codegen.harness import N, assert_summed, f32, graph_of, joined, run
+from alula.ops.quantize import Quantize
+from alula.ops.shape import Concat, Transpose
+from tests.codegen.harness import N, assert_narrowed, assert_summed, f32, graph_of, joined, run
 
 RANDOM = np.random.default_rng(0)
 PLACES = RANDOM.integers(-5, 5, (3, 2))
@@ -48,3 +51,26 @@ def test_many_terms_no_terms_and_views(target, compiled):
         return graph
 
     assert_summed(run(compiled(build(lambda array: array), target)), build, 33)
+
+
+def test_it_narrows_what_it_writes(target, compiled):
+    quantize, narrow = Quantize(0.02, 100), Cast(DType.BF16)
+    operands = f32(N, 2, 5, 19), PLACES, WEIGHTS
+    graphs = [graph_of(Interpolate(axis), *operands, chain=[op]) for axis in (1, 2) for op in (quantize, narrow)]
+    result = run(compiled(joined(*graphs), target))
+    assert result.compiled.labels == ["interpolate+quantize", "interpolate+cast"] * 2
+    assert_narrowed(result, share=0.01)
+
+
+def test_rows_go_where_a_concatenation_wants_them(target, compiled):
+    def build(f):
+        graph = Graph("parts", {"N": (1, 64)})
+        x = graph.input("x", f32(N, 2, 5, 19))
+        made = graph.add(Interpolate(2), x, graph.constant(PLACES), graph.constant(f(WEIGHTS)))
+        other = graph.add(Relu(), graph.input("y", f32(N, 2, 3, 7)))
+        graph.output("z", graph.add(Concat(3), other, made))
+        return graph
+
+    result = run(compiled(build(lambda array: array), target))
+    assert_summed(result, build, 2)
+    assert result.compiled.labels == ["interpolate", "relu"]

@@ -151,3 +151,23 @@ def test_inputs_and_what_stands_twice_are_copied(target, compiled):
     result = run(compiled(graph, target))
     assert_equal(result)
     assert result.compiled.labels == ["neg", "copy", "copy", "neg"]
+
+
+def test_what_moves_goes_where_the_concatenation_wants_it(target, compiled):
+    graph = Graph("pixels", {"N": (1, 64)})
+    x, y = graph.input("x", f32(N, 3, 5, 2, 8)), graph.input("y", f32(N, 6, 5, 7))
+    pixels = graph.add(Reshape((N, 6, 5, 8)), graph.add(Transpose((0, 1, 3, 2, 4)), x))
+    graph.output("z", graph.add(Concat(3), graph.add(Neg(), y), pixels))
+    result = run(compiled(graph, target))
+    assert_equal(result)
+    assert result.compiled.labels == ["neg", "copy"]
+
+
+def test_rows_of_another_shape_are_written_there_too(target, compiled):
+    graph = Graph("tokens", {"N": (1, 64)})
+    tokens = graph.add(Relu(), graph.input("x", f32(N, 30, 8)))
+    rows = graph.add(Reshape((N, 6, 5, 8)), tokens)
+    graph.output("z", graph.add(Concat(3), graph.add(Neg(), graph.input("y", f32(N, 6, 5, 7))), rows))
+    result = run(compiled(graph, target))
+    assert_equal(result)
+    assert result.compiled.labels == ["relu", "neg"]
