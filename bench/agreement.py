@@ -16,7 +16,8 @@ class Agreement:
     """How near an output is to the reference, and what `precision` it was asked for in.
 
     `error` is max abs difference / max abs reference, `cosine` the least, over images, between what tells the image
-    from the others in the output and in the reference, `same_argmax` the share of images whose arg-max is equal.
+    from the others in the output and in the reference, `same_argmax` the share of rows whose arg-max is equal: a row is
+    an image's classes, or a pixel's.
     """
 
     precision: Precision
@@ -29,7 +30,7 @@ class Agreement:
         """True where the engine computed what it was asked to, in its precision."""
         bound = self.precision
         near = self.error <= bound.largest_error and self.cosine >= bound.least_cosine
-        return near and (self.same_argmax == 1 or not bound.same_argmax)
+        return near and self.same_argmax >= bound.least_same
 
     def __str__(self) -> str:
         return f"relative error {self.error:.1e}, cosine {self.cosine:.3f}, arg-max equal for {self.same_argmax:.0%}"

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import alula
 from alula.core.dtype import Array
 from alula.core.errors import UsageError
-from bench.precision import BFLOAT16, FLOAT16, FLOAT32, INT8, Precision
+from bench.precision import BFLOAT16, FLOAT16, FLOAT32, INT8, INT8_FLOAT32, Precision
 
 
 class Engine(ABC):
@@ -41,12 +41,16 @@ class Engine(ABC):
 
 
 class Alula(Engine):
+    """`mode` is what its model file is built in, where that is not the precision's own."""
+
     title, package, takes = "Alula f32", "alula", "alula_path"
+    mode: ClassVar[str] = ""
 
     def prepare(self, model: Path, shape: Sequence[int], threads: int) -> None:
         self._session = alula.load(model, threads=threads)
-        if (got := self._session.precision) != self.precision.mode:
-            raise UsageError(f"engine {self.title}: expected a model file in {self.precision.mode}, got {got}")
+        wanted = self.mode or self.precision.mode
+        if (got := self._session.precision) != wanted:
+            raise UsageError(f"engine {self.title}: expected a model file in {wanted}, got {got}")
 
     def run(self, x: Array) -> Array:
         return self._session.run(x)[0]
@@ -64,7 +68,13 @@ class AlulaBfloat16(Alula):
 
 
 class AlulaInt8(Alula):
-    title, takes, precision = "Alula int8", "alula_int8_path", INT8
+    title, takes, precision = "Alula int8, rest bf16", "alula_int8_path", INT8
+
+
+class AlulaInt8Float32(AlulaInt8):
+    """The faster one where the processor has no products of bfloat16."""
+
+    title, takes, mode = "Alula int8, rest f32", "alula_int8_f32_path", INT8_FLOAT32
 
 
 class OnnxRuntime(Engine):
@@ -173,6 +183,7 @@ ENGINES: dict[str, type[Engine]] = {
     "openvino-bf16": OpenVinoBfloat16,
     "torch-bf16": TorchEagerBfloat16,
     "alula-int8": AlulaInt8,
+    "alula-int8-f32": AlulaInt8Float32,
     "onnxruntime-int8-dynamic": OnnxRuntimeDynamic,
     "onnxruntime-int8-static": OnnxRuntimeStatic,
     "openvino-int8": OpenVinoInt8,

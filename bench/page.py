@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench.engines import ENGINES
-from bench.precision import PRECISIONS
+from bench.precision import INT8, INT8_FLOAT32, PRECISIONS
 
 LEAST_SHARE = 0.75  # of the threads, that some engine has to have had for its setting to count as undisturbed
 BEST_COLUMNS = ("precision", "batch", "threads", "Alula, ms an image", "best other, ms an image", "", "Alula / other")
@@ -31,8 +31,8 @@ class: with random weights two classes may be nearer than lower precisions resol
 SOURCES = """\
 int8 models: ONNX Runtime's `quantize_dynamic` (matrix products) and `quantize_static` (QDQ; products and
 convolutions; more than that makes its answers wrong), both with int8 weights by channel; NNCF's `quantize` with its
-transformer preset for OpenVINO, once with the float operators in bfloat16 and once in float32. Whatever is
-calibrated is calibrated on the same 32 images. `make bench` writes this page.
+transformer preset for OpenVINO, once with the float operators in bfloat16 and once in float32, as for Alula.
+Whatever is calibrated is calibrated on the same 32 images. `make bench` writes this page.
 """
 
 
@@ -107,10 +107,10 @@ def _bounds() -> list[str]:
     rows = [
         [
             name,
-            bound.mode,
+            bound.mode if bound is not INT8 else f"{bound.mode} or {INT8_FLOAT32}",
             f"{bound.largest_error:.0e}",
             f"{bound.least_cosine}",
-            "100%" if bound.same_argmax else "-",
+            f"{bound.least_same:.1%}" if bound.least_same else "-",
         ]
         for name, bound in PRECISIONS.items()
     ]

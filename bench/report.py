@@ -20,7 +20,7 @@ from bench.page import markdown
 from bench.plot import plot
 from bench.precision import PRECISIONS
 
-OURS = {kind.precision.name: name for name, kind in ENGINES.items() if kind.package == "alula"}
+OURS = [name for name, kind in ENGINES.items() if kind.package == "alula"]
 Peaks = dict[str, dict[str, float]]  # by element type, then by thread count
 
 
@@ -42,18 +42,27 @@ def figures(results: Sequence[Comparison], macs: dict[str, int], machine: dict[s
 
 def _against_best(result: Comparison) -> Iterator[dict[str, Any]]:
     for precision in PRECISIONS:
-        timings = {name: found for name, found in result.timings.items() if _precision(name) == precision}
-        ours = timings.pop(OURS[precision], None)
-        if ours is None or not timings:
+        ours, others = _fastest(result, precision, ours=True), _fastest(result, precision, ours=False)
+        if ours is None or others is None:
             continue
-        best = min(timings, key=lambda name: timings[name].median_s)
+        best, timing = others
         yield _setting(result) | {
             "precision": precision,
-            "alula_ms": ours.median_s * 1e3,
+            "alula_ms": ours[1].median_s * 1e3,
             "best": best,
-            "best_ms": timings[best].median_s * 1e3,
-            "alula_ratio": _spread(ratios(ours, timings[best])),
+            "best_ms": timing.median_s * 1e3,
+            "alula_ratio": _spread(ratios(ours[1], timing)),
         }
+
+
+def _fastest(result: Comparison, precision: str, *, ours: bool) -> tuple[str, Timing] | None:
+    """The fastest engine of a precision among ours or the others; None where none was timed."""
+    timings = {
+        name: found
+        for name, found in result.timings.items()
+        if _precision(name) == precision and (name in OURS) is ours
+    }
+    return min(timings.items(), key=lambda item: item[1].median_s, default=None)
 
 
 def _rows(result: Comparison, macs: int, peaks: Peaks) -> Iterator[dict[str, Any]]:
@@ -72,8 +81,7 @@ def _rows(result: Comparison, macs: int, peaks: Peaks) -> Iterator[dict[str, Any
 
 
 def _times(name: str, timing: Timing, result: Comparison, macs: int, peaks: Peaks) -> dict[str, Any]:
-    ours = OURS[_precision(name)]
-    compared = ours in result.timings and name != ours
+    ours = _fastest(result, _precision(name), ours=True)
     gflops = 2 * macs * result.batch / timing.median_s / 1e9
     dtype = PEAK_DTYPE.get(PRECISIONS[_precision(name)].mode, "")
     peak = peaks.get(dtype, {}).get(str(result.threads))
@@ -84,7 +92,7 @@ def _times(name: str, timing: Timing, result: Comparison, macs: int, peaks: Peak
         "peak_fraction": None if peak is None else gflops / peak,
         "busy_cores": timing.cores,
         "round_ms": (timing.rounds * 1e3).tolist(),
-        "alula_ratio": _spread(ratios(result.timings[ours], timing)) if compared else None,
+        "alula_ratio": _spread(ratios(ours[1], timing)) if ours is not None and name not in OURS else None,
     }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 import alula
 from alula.core.dtype import Array
-from bench.precision import BFLOAT16, FLOAT16, FLOAT32, INT8, Precision
+from bench.precision import BFLOAT16, FLOAT16, FLOAT32, INT8, INT8_FLOAT32
 from bench.quantised import onnxruntime_dynamic, onnxruntime_static, openvino_nncf
 
 if TYPE_CHECKING:
@@ -62,30 +62,35 @@ class Subject:
     @cached_property
     def alula_path(self) -> Path:
         """The model file in float32."""
-        return self._built(FLOAT32)
+        return self._built(FLOAT32.mode)
 
     @cached_property
     def alula_float16_path(self) -> Path:
         """The model file in float16."""
-        return self._built(FLOAT16)
+        return self._built(FLOAT16.mode)
 
     @cached_property
     def alula_bfloat16_path(self) -> Path:
         """The model file in bfloat16."""
-        return self._built(BFLOAT16)
+        return self._built(BFLOAT16.mode)
 
     @cached_property
     def alula_int8_path(self) -> Path:
         """The model file in int8 and bfloat16."""
-        return self._built(INT8, self.calibration)
+        return self._built(INT8.mode, self.calibration)
 
-    def _built(self, precision: Precision, calibration: list[Array] | None = None) -> Path:
+    @cached_property
+    def alula_int8_f32_path(self) -> Path:
+        """The model file in int8 and float32."""
+        return self._built(INT8_FLOAT32, self.calibration)
+
+    def _built(self, mode: str, calibration: list[Array] | None = None) -> Path:
         """A model file, built anew: Alula is what changes."""
         import torch
 
         graph = alula.from_torch(self.module, (torch.from_numpy(self.images(1)),))
-        path = self.folder / f"{self.name}-{precision.name}.alula"
-        alula.build(graph, alula.BuildConfig(precision=precision.mode), calibration).save(path)
+        path = self.folder / f"{self.name}-{mode}.alula"
+        alula.build(graph, alula.BuildConfig(precision=mode), calibration).save(path)
         return path
 
     @cached_property

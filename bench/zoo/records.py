@@ -25,7 +25,7 @@ from bench.zoo.page import markdown
 RECORDS, PAGE = Path("benchmarks/models.json"), Path("models.md")
 OURS = "alula"  # how the names of our own engines begin
 TIMED = (
-    *(OURS, "onnxruntime", "openvino", "alula-bf16", "openvino-bf16", "alula-int8"),
+    *(OURS, "onnxruntime", "openvino", "alula-bf16", "openvino-bf16", "alula-int8", "alula-int8-f32"),
     *("onnxruntime-int8-dynamic", "onnxruntime-int8-static", "openvino-int8", "openvino-int8-f32"),
 )
 BATCH = 1

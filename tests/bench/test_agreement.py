@@ -82,3 +82,12 @@ def test_the_size_alone_would_let_mixed_up_images_pass() -> None:
     found = agreement(np.broadcast_to(ALIKE.mean(axis=0), ALIKE.shape), ALIKE, INT8)
     assert found.error < INT8.largest_error
     assert found.cosine == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("pixels", "holds"), [(3, True), (6, False)])
+def test_few_of_thousands_of_pixels_may_choose_another_of_two_near_classes(pixels: int, holds: bool) -> None:
+    reference = np.random.default_rng(0).standard_normal((2, 50, 50, 3)).astype(np.float32)
+    reference[0, :pixels, 0] = 1, 1.0001, -5
+    output = reference.copy()
+    output[0, :pixels, 0] = 1.0001, 1, -5
+    assert agreement(output, reference, FLOAT32).holds is holds

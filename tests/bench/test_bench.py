@@ -150,7 +150,7 @@ def test_real_engines_run_the_toy(toy: Subject) -> None:
     assert set(found.timings) == set(engines)
 
 
-@pytest.mark.parametrize("name", OURS.values())
+@pytest.mark.parametrize("name", OURS)
 def test_alula_runs_the_toy_in_every_precision(toy: Subject, name: str) -> None:
     found = compare(toy, {name: ENGINES[name]}, batch=2, threads=1, effort=Effort(rounds=1, iterations=2))
     assert found.agreements[name].holds
