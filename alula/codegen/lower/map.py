@@ -13,6 +13,7 @@ from alula.codegen.kernels import logic, trigonometry  # noqa: F401  their rules
 from alula.codegen.kernels.elementwise import RULES, as_f32
 from alula.codegen.kernels.native import NATIVE, emit_native, is_native
 from alula.codegen.lower.builder import Builder, operand
+from alula.codegen.lower.planes import emit_planes, find_planes
 from alula.codegen.lower.sharing import CHUNK_WORK, chunks, rows_a_chunk, rows_of
 from alula.codegen.lower.transpose import find_turn, turn_step
 from alula.codegen.lowering import Chunk, Lowering, lowers
@@ -87,6 +88,12 @@ def map_step(
     expression = Expression(0, tuple(operand(view, shape) for view in flat[1:]), len(parameters), terms)
     written = replace(operand(flat[0], shape), column=1)
     rows, columns = product(shape[:-1]), shape[-1]
+    if not native and (planes := find_planes(shape, steps, written, expression.operands)):
+        planar = state.kernel(
+            "planes", (expression, planes), flat, lambda chunk: emit_planes(chunk, planes, expression), len(parameters)
+        )
+        state.step(planar, flat, output, planes.count, label, parameters=parameters)
+        return
 
     def body(chunk: Chunk) -> None:
         emit_map(chunk, expression, written, rows, columns, native=native)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from alula.codegen.expression import Operand
 from alula.codegen.kernels.transpose import emit_transpose
+from alula.codegen.lower.planes import MOST_CHANNELS
 from alula.codegen.lower.sharing import chunks, rows_a_chunk
 from alula.codegen.lowering import Chunk, Lowering
 from alula.codegen.vector import Emitter, Int, Ptr
@@ -14,6 +15,7 @@ from alula.core.dims import Dim, product
 from alula.core.dtype import DType
 
 LEAST_ROWS = 4  # fewer than that fill too little of a vector
+LEAST_COLUMNS = MOST_CHANNELS + 1  # fewer are read plane by plane
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def find_turn(source: View, target: View, lanes: int) -> Turn | None:
     if axis is None:
         return None
     rows, columns = shape[axis], shape[-1]
-    if not isinstance(rows, int) or not isinstance(columns, int) or rows < LEAST_ROWS:
+    if not isinstance(rows, int) or not isinstance(columns, int) or rows < LEAST_ROWS or columns < LEAST_COLUMNS:
         return None
     others = [n for n in range(len(shape) - 1) if n != axis]
     outer = tuple(shape[n] for n in others)
