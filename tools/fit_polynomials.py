@@ -129,6 +129,8 @@ def main() -> None:
 
     show("EXP2_COARSE", fit(np.exp2, 4, (-0.5, 0.5), lambda f: np.exp2(-f)))
 
+    show("RECIPROCAL", fit(lambda p: 1 / p, 2, (0.70703, 0.72849), lambda p: p))
+
     def log_weight(f: Array) -> Array:
         return f**3 / np.log1p(np.where(f == 0, 1e-9, f))
 

@@ -72,7 +72,7 @@ def stack_accesses(assembly: str) -> int:
 def vector_operations(assembly: str) -> int:
     """Vector instructions other than moves and broadcasts."""
     names = [line.split()[0] for line in assembly.splitlines() if line.startswith("\tv")]
-    return sum(not name.startswith(("vmov", "vbroadcast", "vzero", "vxorps", "vpxor")) for name in names)
+    return sum(not name.startswith(("vmov", "vbroadcast", "vpbroadcast", "vzero", "vxorps", "vpxor")) for name in names)
 
 
 def running(*targets: CpuTarget) -> list[object]:

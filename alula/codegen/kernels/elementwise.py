@@ -20,6 +20,14 @@ O = TypeVar("O", bound=Op)  # noqa: E741
 RULES: dict[type[Op], Rule] = {}
 
 
+COARSE: dict[Op, Callable[[Emitter, Vec], Vec]] = {
+    ops.Gelu(): math.gelu_coarse,
+    ops.Gelu("tanh"): math.gelu_tanh_coarse,
+    ops.Silu(): math.silu_coarse,
+    ops.Sigmoid(): math.sigmoid_coarse,
+}
+
+
 def emits(*kinds: type[Op]) -> Callable[[Rule], Rule]:
     """Makes `rule(e, op, *vectors)` the meaning of these ops."""
 
@@ -32,8 +40,8 @@ def emits(*kinds: type[Op]) -> Callable[[Rule], Rule]:
 
 def emit_op(e: Emitter, op: Op, vectors: Sequence[Vec], *, coarse: bool = False) -> Vec:
     """The op's result for vectors of float32; `coarse` where it is narrowed at once and need not be exact."""
-    if coarse and op == ops.Gelu():
-        return math.gelu_coarse(e, *vectors)
+    if coarse and op in COARSE:
+        return COARSE[op](e, *vectors)
     return RULES[type(op)](e, op, *vectors)
 
 

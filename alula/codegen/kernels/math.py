@@ -24,6 +24,7 @@ LN2_HIGH, LN2_LOW = 0.693147182464599609375, -1.904654299957767e-09  # ln 2 to f
 # Polynomials, lowest power first.
 EXP_TAIL = (0.49999994, 0.16666521, 0.04166839, 0.00836871, 0.0013814613)  # (e**r - 1 - r) / r**2
 EXP2_COARSE = (0.9999993, 0.6931218, 0.24024744, 0.05591786, 0.009570102)  # 2**f, of f from -1/2 to 1/2
+RECIPROCAL = (4.180137, -5.82419, 2.7047992)  # 1 / p, of p as `reciprocal_coarse` makes it
 LOG_TAIL = (
     0.33333215, -0.24999797, 0.20010406, -0.16680488, 0.14005868, -0.12184261, 0.13984437, -0.12891686,
 )  # (log(1 + f) - f + f**2 / 2) / f**3  # fmt: skip
@@ -90,13 +91,29 @@ def _exp_inside(e: Emitter, x: Vec) -> Vec:
 
 
 def exp2_coarse(e: Emitter, x: Vec) -> Vec:
-    """2**x for x <= 0, to 3e-6 of the result; below 2**-126 it is 2**-126.  For what is narrowed.  10 operations."""
+    """2**x for x up to 127, to 3e-6 of it; below 2**-126 it is 2**-126.  For what is narrowed.  10 operations."""
+    fraction, whole = _exp2_parts(e, x)
+    return fraction * whole
+
+
+def _exp2_parts(e: Emitter, x: Vec) -> tuple[Vec, Vec]:
+    """(2**f, 2**n), whose product is `exp2_coarse`: n whole, |f| <= 1/2."""
     inside = e.max(e.like(x, -126.0), x)
     shifter = SHIFTER + 127
     shifted = inside + shifter
     f = inside - (shifted - shifter)
     s = e.bitcast(e.arithmetic("shl", e.bitcast(shifted, DType.I32), 23), DType.F32)
-    return polynomial(e, f, EXP2_COARSE) * s
+    return polynomial(e, f, EXP2_COARSE), s
+
+
+def reciprocal_coarse(e: Emitter, x: Vec) -> Vec:
+    """1 / x of a normal x from 1 to 2**125, to 1.5e-6 of the result.  For what is narrowed.  5 operations.
+
+    The bits of a number, subtracted from a constant, are roughly those of its reciprocal: their product with x is from
+    0.70703 to 0.72849, whose reciprocal is a short polynomial.
+    """
+    rough = e.bitcast(0x7EB50000 - e.bitcast(x, DType.I32), DType.F32)
+    return rough * polynomial(e, x * rough, RECIPROCAL)
 
 
 def log(e: Emitter, x: Vec) -> Vec:
@@ -146,6 +163,22 @@ def silu(e: Emitter, x: Vec) -> Vec:
     return inside / (_exp_inside(e, e.max(e.like(x, -87.5), -inside)) + 1.0)
 
 
+def silu_coarse(e: Emitter, x: Vec) -> Vec:
+    """x * sigmoid(x), off by at most 6e-6 * max(1, |x|).  For what is narrowed at once.  18 operations."""
+    inside = e.max(e.like(x, -83.0), x)
+    return inside * _one_of_one_and_power(e, inside * -LOG2E)
+
+
+def sigmoid_coarse(e: Emitter, x: Vec) -> Vec:
+    """1 / (1 + e**-x), off by at most 6e-6.  For what is narrowed at once.  17 operations."""
+    return _one_of_one_and_power(e, e.max(e.like(x, -83.0), x) * -LOG2E)
+
+
+def _one_of_one_and_power(e: Emitter, exponent: Vec) -> Vec:
+    """1 / (1 + 2**exponent) of an exponent up to 120."""
+    return reciprocal_coarse(e, e.fma(*_exp2_parts(e, exponent), 1.0))
+
+
 def gelu_erf(e: Emitter, x: Vec) -> Vec:
     """x * Phi(x) = x / 2 * (1 + erf(x / sqrt(2))), off by at most 1.5e-7 * max(1, |x|).
 
@@ -177,6 +210,14 @@ def gelu_tanh(e: Emitter, x: Vec) -> Vec:
     scale = -2.0 * 0.7978845608028654
     exponent = inside * e.fma(inside * inside, scale * 0.044715, scale)
     return inside / (_exp_inside(e, e.max(e.like(x, -87.5), exponent)) + 1.0)
+
+
+def gelu_tanh_coarse(e: Emitter, x: Vec) -> Vec:
+    """`gelu_tanh`, off by at most 6e-6 * max(1, |x|).  For what is narrowed at once.  20 operations."""
+    inside = e.max(e.like(x, -9.8), x)
+    scale = -2.0 * 0.7978845608028654 * LOG2E
+    exponent = inside * e.fma(inside * inside, scale * 0.044715, scale)
+    return inside * _one_of_one_and_power(e, exponent)
 
 
 def rsqrt(e: Emitter, x: Vec) -> Vec:
