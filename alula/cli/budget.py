@@ -6,6 +6,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from math import sqrt
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from alula.runtime.session import Session
 
 MOST_SEARCHED = 512  # pictures that are kept in memory, to try mixes on
-THIRD = 3
+HALF = 2
 LEAST_PICTURES = 30
 RANKED, RANKED_AT_A_TIME = 8, 2  # pictures that errors of products are measured on
 PICTURES_AT_A_TIME = 8
@@ -61,7 +62,7 @@ def build_within(
 ) -> dict[str, Any]:
     """Writes the mix that keeps the budget and says how it fares on pictures that the search did not see.
 
-    Every third picture is for the search, at most 512 of them; the rest is held out.  The figures are JSON-ready.
+    Every other picture is for the search, at most 512 of them; the rest is held out.  The figures are JSON-ready.
     """
     until = monotonic() + arguments.time
     labelled = all(picture.label is not None for picture in pictures)
@@ -69,7 +70,7 @@ def build_within(
     def inputs(session: Session) -> list[Array]:
         return random_inputs(session, config.batch_size)
 
-    seen = pictures[: THIRD * MOST_SEARCHED : THIRD]
+    seen = pictures[: HALF * MOST_SEARCHED : HALF]
     with tempfile.TemporaryDirectory() as folder:
         mixes = Mixes(graph, config, calibration)
         float_path, mix_path = Path(folder, "float.alula"), Path(folder, "mix.alula")
@@ -139,13 +140,18 @@ class Searched:
         self.labels = np.array(labels, np.int64) if labelled else own.astype(np.int64)
 
     def drop(self, path: Path) -> float:
-        """What the model in a file loses, in points: what was counted or what is to be expected, whichever is more."""
+        """What the model in a file loses, in points: what is to be expected, or what is beyond chance to have counted.
+
+        Of so many flips, a surplus of their number's square root says nothing (McNemar's standard error).
+        """
         with open_classifier(path, None) as classifier:
             scores = self._scores(classifier)
         if not np.isfinite(scores).all():
             return UNUSABLE
         before, after = (table.argmax(axis=1) == self.labels for table in (self.reference, scores))
-        return 100 * max(expected_drop(self.reference, scores, self.labels), float(before.mean() - after.mean()))
+        lost, won = int((before & ~after).sum()), int((after & ~before).sum())
+        counted = (lost - won - sqrt(lost + won)) / len(before)
+        return 100 * max(expected_drop(self.reference, scores, self.labels), counted)
 
     def _scores(self, classifier: Classifier) -> Array:
         return np.concatenate([classifier.scores(batch) for batch in self.batches])

@@ -1,6 +1,7 @@
 """Search for a mix that keeps a budget: on made-up drops, and by `alula build --max-drop` on the small classifier."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +91,29 @@ def test_a_budget_that_is_kept(source: Path, folders: list[str], capsys: pytest.
     code, figures = build(source, [*folders, "--max-drop", "50", "--time", "1m"])
     budget = figures["budget"]
     assert (code, budget["met"], budget["measure"]) == (0, True, "top-1")
-    assert (budget["searched"], budget["held_out"]["pictures"], budget["products"]) == (20, 40, 7)
+    assert (budget["searched"], budget["held_out"]["pictures"], budget["products"]) == (30, 30, 7)
     assert [mix["in_float"] for mix in budget["tried"]] == [0]
     assert read(Path("m.alula"))[1].kept == budget["kept"]
     assert all(reason.startswith("slower in int8") for reason in budget["kept"].values())
     out, error = capsys.readouterr()
     assert "verdict   the budget is met" in out
     assert error.startswith("tried     0 in float: ")
+
+
+@pytest.mark.parametrize(("flips", "points"), [(1, 0.01), (5, 100 * (5 - 5**0.5) / 100)])
+def test_flips_count_where_they_are_more_than_chance(
+    flips: int, points: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures near the border alone move: what is expected of their moves anywhere is a hundredth of the count."""
+    one = Searched.__new__(Searched)
+    one.labels = np.zeros(100, np.int64)
+    one.reference = np.tile(np.float32([10, 0]), (100, 1))
+    one.reference[:flips, 0] = 0.1
+    moved = one.reference.copy()
+    moved[:flips, 0] = -0.1
+    monkeypatch.setattr("alula.cli.budget.open_classifier", lambda path, batch: nullcontext())
+    monkeypatch.setattr(Searched, "_scores", lambda self, classifier: moved)
+    assert one.drop(Path("m.alula")) == pytest.approx(points)
 
 
 def test_a_budget_that_cannot_be_kept(
