@@ -74,6 +74,29 @@ class Search:
         return self.tried[number] <= self.budget
 
 
+def thinned(
+    labels: Sequence[str],
+    drop: float,
+    found: Mapping[str, Sensitivity],
+    measure: Callable[[Sequence[str]], float],
+    budget: float,
+    late: Callable[[], bool],
+) -> tuple[list[str], float]:
+    """`labels`, whose mix drops by `drop`, without those that can be in bytes after all; and what is dropped then.
+
+    A front of the ranking ends where one product is too much; smaller ones before it may still fit.  Those that disturb
+    the outputs least are tried first.
+    """
+    kept = list(labels)
+    for label in sorted(labels, key=lambda label: found[label].output_noise):
+        if late():
+            break
+        fewer = [other for other in kept if other != label]
+        if (points := measure(fewer)) <= budget:
+            kept, drop = fewer, points
+    return kept, drop
+
+
 def reasons(labels: Iterable[str], found: Mapping[str, Sensitivity]) -> dict[str, str]:
     """Why products are left in float for the sake of accuracy."""
     noise = sum(one.output_noise for one in found.values())

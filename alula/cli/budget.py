@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alula.analysis.budget import Search, ranked, reasons, slower
+from alula.analysis.budget import Search, ranked, reasons, slower, thinned
 from alula.analysis.mixes import Mixes, mix_times
 from alula.analysis.sensitivity import Sensitivity, sensitivities
 from alula.cli.classifier import Classifier, open_classifier
@@ -83,17 +83,26 @@ def build_within(
         found = _errors(mixes, searched, monotonic() + RANKING_SHARE * arguments.time)
         order = [label for label in ranked(found.values(), times, float_times) if label not in kept]
 
+        tried: list[dict[str, float]] = []
+
         def drop(labels: Sequence[str]) -> float:
             with stage(f"trying {len(labels)} of {len(order)} products in float"):
                 mixes.built(kept | dict.fromkeys(labels, "tried")).save(mix_path)
                 points = searched.drop(mix_path)
+            tried.append({"in_float": len(labels), "drop": points})
             left = max(0.0, until - monotonic())
             print(f"tried     {len(labels)} in float: {points:.2f} points, {left:.0f} s left", file=sys.stderr)
             return points
 
-        search = Search(order, arguments.max_drop, drop, lambda: monotonic() > until)
+        def late() -> bool:
+            return bool(monotonic() > until)
+
+        search = Search(order, arguments.max_drop, drop, late)
         number = search.run()
-        kept |= reasons(order[:number], found)
+        chosen, points = list(order[:number]), search.tried[number]
+        if points <= arguments.max_drop:
+            chosen, points = thinned(chosen, points, found, drop, arguments.max_drop, late)
+        kept |= reasons(chosen, found)
         with stage(f"saving {arguments.output.name}"):
             mixes.built(kept).save(arguments.output)
         with stage("timing the mix"):
@@ -107,9 +116,9 @@ def build_within(
         "searched": len(searched.labels),
         "products": len(found),
         "kept": kept,
-        "tried": [{"in_float": tried, "drop": points} for tried, points in search.tried.items()],
-        "in_time": monotonic() <= until or search.tried[number] <= arguments.max_drop,
-        "searched_drop": search.tried[number],
+        "tried": tried,
+        "in_time": not late() or points <= arguments.max_drop,
+        "searched_drop": points,
         "held_out_drop": got,
         "held_out": paired.to_json(),
         "met": bool(got <= arguments.max_drop),
@@ -151,7 +160,7 @@ class Searched:
         before, after = (table.argmax(axis=1) == self.labels for table in (self.reference, scores))
         lost, won = int((before & ~after).sum()), int((after & ~before).sum())
         counted = (lost - won - sqrt(lost + won)) / len(before)
-        return 100 * max(expected_drop(self.reference, scores, self.labels), counted)
+        return 100 * float(max(expected_drop(self.reference, scores, self.labels), counted))
 
     def _scores(self, classifier: Classifier) -> Array:
         return np.concatenate([classifier.scores(batch) for batch in self.batches])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alula.analysis.budget import Search, ranked, reasons, slower
+from alula.analysis.budget import Search, ranked, reasons, slower, thinned
 from alula.analysis.mixes import Mixes
 from alula.analysis.sensitivity import Sensitivity
 from alula.analysis.timing import Times
@@ -52,6 +52,18 @@ def test_time_is_up() -> None:
     assert searched(drops, 0.3, most=5)[0] == 8
     assert sorted(searched(drops, 0.3, most=5)[1].tried) == [0, 1, 2, 4, 8]
     assert searched(drops, 0.3)[0] == 7
+
+
+def test_small_ones_go_back_to_bytes_where_a_large_one_was_too_much() -> None:
+    noise = {"a": 0.05, "b": 0.2, "c": 0.1, "d": 0.5}
+    found = {label: Sensitivity(label, output_noise=size) for label, size in noise.items()}
+
+    def drop(floats: list[str]) -> float:
+        return sum(size for label, size in noise.items() if label not in floats)
+
+    kept, points = thinned(list(noise), 0.0, found, drop, 0.3, lambda: False)
+    assert (kept, points) == (["b", "d"], pytest.approx(0.15))
+    assert thinned(list(noise), 0.0, found, drop, 0.3, lambda: True) == (list(noise), 0.0)
 
 
 def test_ranking_and_reasons() -> None:
@@ -124,6 +136,7 @@ def test_a_budget_that_cannot_be_kept(
     monkeypatch.setattr("alula.cli.budget.slower", lambda bytes_, floats: {})
     built = Mixes.built
     monkeypatch.setattr(Mixes, "floats", lambda self: other_head(built(self, self.all_float())))
+    write_pictures(Path("val/a"), 90, seed=200)
     code, figures = build(source, [*folders, "--max-drop", "1"])
     budget = figures["budget"]
     assert len(budget["kept"]) == 4
@@ -135,7 +148,7 @@ def test_a_budget_that_cannot_be_kept(
 
 
 def other_head(model: Any) -> Any:
-    """A model that gives the first class to every picture, as the labels of half of them say."""
+    """A model that gives the first class to every picture, as the labels of three quarters of them say."""
     node = next(node for node in model.graph.nodes if node.origin.startswith("head "))
     bias = node.inputs[2]
     bias.data = np.where(np.arange(10) == 0, 99, 0).astype(np.float32)

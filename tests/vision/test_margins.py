@@ -16,7 +16,7 @@ def test_nothing_moves_and_everything_moves_over() -> None:
     assert expected_drop(scores, scores + [[-9, 0]] * 3, np.array([0, 0, 0])) == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize("noise", [0.05, 0.3])
+@pytest.mark.parametrize("noise", [0.05, 0.3])  # at the least 0.15 and 0.35 of the count's error
 def test_it_is_nearer_to_the_truth_than_a_count(noise: float) -> None:
     """On 200 of 40,000 pictures, over and over: the root mean square error of both against the drop of all."""
     random = np.random.default_rng(0)
@@ -35,7 +35,7 @@ def test_it_is_nearer_to_the_truth_than_a_count(noise: float) -> None:
         expected = expected_drop(reference[part], other[part], labels[part])
         errors.append((counted - truth, expected - truth))
     by_count, by_margins = np.sqrt(np.square(errors).mean(axis=0))
-    assert by_margins < 0.7 * by_count
+    assert by_margins < 0.4 * by_count
 
 
 def test_without_labels_it_is_disagreement() -> None:
