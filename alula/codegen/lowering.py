@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from llvmlite import ir
@@ -12,7 +12,7 @@ from alula.codegen.dtypes import check_dtypes, where
 from alula.codegen.groups import Group, group_nodes, parts_of_concats, takes_rows
 from alula.codegen.module import F32, I64, POINTER, VOID, Code
 from alula.codegen.vector import Emitter, Int, Ptr
-from alula.codegen.views import Buffer, Space, View, aligned, row_major
+from alula.codegen.views import Buffer, Space, View, aligned
 from alula.core.dims import Dim, product
 from alula.core.dtype import DType
 from alula.core.errors import CodegenError, ShapeError
@@ -239,15 +239,17 @@ class Lowering:
         self.views[value] = copy
         return copy
 
-    def _reshaped(self, source: View, value: Value) -> View:
-        """Where `value` lies once the elements of `source` are there in their order."""
-        target = self.output_rows(value) if value in self.parts else View.whole(self._temporary(value.type), value.type)
-        pieces = aligned(source, target)
-        if pieces is None:
-            target = View.whole(self._temporary(value.type), value.type)
-            pieces = source, replace(target, type=source.type, strides=row_major(source.type.shape))
-        self.copy(*pieces)
-        return target
+    def _reshaped(self, value: Value, source: Value) -> View:
+        """Where `value`, a reshape of `source`, lies: in its part of a concatenation, else as the source lies."""
+        view = self.view(source)
+        if (shaped := view.reshaped(value.type.shape)) is not None:
+            return shaped
+        if value in self.parts:
+            target = self.output_rows(value)
+            if (pieces := aligned(view, target)) is not None:
+                self.copy(*pieces)
+                return target
+        return View.whole(self.contiguous(source).buffer, value.type)
 
     def _derived(self, value: Value) -> View:
         node = value.producer
@@ -255,7 +257,7 @@ class Lowering:
         source = self.view(node.inputs[0])
         match node.op:
             case Reshape():
-                return source.reshaped(value.type.shape) or self._reshaped(source, value)
+                return self._reshaped(value, node.inputs[0])
             case Transpose(perm=perm):
                 return source.permuted(perm)
             case Slice(axis=axis, start=start, step=step):

@@ -22,7 +22,7 @@ def lower_interpolate(state: Lowering, group: Group) -> None:
     assert isinstance(op, Interpolate)
     terms = fixed(indices.type.shape[-1], "number of terms")
     rows = rows_of_op(op, x.type, indices.type.reshaped(*indices.type.shape[:-1]))
-    whole_rows = rows.columns == x.type.shape[-1]
+    whole_rows = op.axis == x.type.rank - 2
     output = state.output_rows(group.output) if whole_rows else state.output(group.output)
     spacing = (output.rows() or (1, rows.columns))[1] if whole_rows else rows.columns
     builder = narrowing(state, group)

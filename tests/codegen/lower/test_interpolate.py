@@ -24,11 +24,12 @@ def test_axes(columns, target, compiled):
             graph_of(Interpolate(1), f32(N, 5, columns), PLACES, f(WEIGHTS)),
             graph_of(Interpolate(2), f32(N, columns, 5), PLACES.astype(np.int32), f(WEIGHTS)),
             graph_of(Interpolate(0), f32(7, columns), PLACES[:1], f(WEIGHTS[:1])),
+            graph_of(Interpolate(2), f32(N, columns, 1), np.zeros_like(PLACES), f(WEIGHTS)),
         )
 
     result = run(compiled(build(lambda array: array), target))
     assert_summed(result, build, 2)
-    assert result.compiled.labels == ["interpolate"] * 3
+    assert result.compiled.labels == ["interpolate"] * 4
 
 
 def test_tables_of_a_run(target, compiled):
