@@ -41,16 +41,14 @@ class Engine(ABC):
 
 
 class Alula(Engine):
-    """`mode` is what its model file is built in, where that is not the precision's own."""
+    """`mode` is what its model file is built in."""
 
-    title, package, takes = "Alula f32", "alula", "alula_path"
-    mode: ClassVar[str] = ""
+    title, package, takes, mode = "Alula f32", "alula", "alula_path", FLOAT32.mode
 
     def prepare(self, model: Path, shape: Sequence[int], threads: int) -> None:
         self._session = alula.load(model, threads=threads)
-        wanted = self.mode or self.precision.mode
-        if (got := self._session.precision) != wanted:
-            raise UsageError(f"engine {self.title}: expected a model file in {wanted}, got {got}")
+        if (got := self._session.precision) != self.mode:
+            raise UsageError(f"engine {self.title}: expected a model file in {self.mode}, got {got}")
 
     def run(self, x: Array) -> Array:
         return self._session.run(x)[0]
@@ -60,15 +58,15 @@ class Alula(Engine):
 
 
 class AlulaFloat16(Alula):
-    title, takes, precision = "Alula f16", "alula_float16_path", FLOAT16
+    title, takes, precision, mode = "Alula f16", "alula_float16_path", FLOAT16, FLOAT16.mode
 
 
 class AlulaBfloat16(Alula):
-    title, takes, precision = "Alula bf16", "alula_bfloat16_path", BFLOAT16
+    title, takes, precision, mode = "Alula bf16", "alula_bfloat16_path", BFLOAT16, BFLOAT16.mode
 
 
 class AlulaInt8(Alula):
-    title, takes, precision = "Alula int8, rest bf16", "alula_int8_path", INT8
+    title, takes, precision, mode = "Alula int8, rest bf16", "alula_int8_path", INT8, INT8.mode
 
 
 class AlulaInt8Float32(AlulaInt8):

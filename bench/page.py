@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench.engines import ENGINES
-from bench.precision import INT8, INT8_FLOAT32, PRECISIONS
+from bench.engines import ENGINES, Alula
+from bench.precision import PRECISIONS
 
 LEAST_SHARE = 0.75  # of the threads, that some engine has to have had for its setting to count as undisturbed
 BEST_COLUMNS = ("precision", "batch", "threads", "Alula, ms an image", "best other, ms an image", "", "Alula / other")
@@ -104,10 +104,11 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def _bounds() -> list[str]:
+    ours = [kind for kind in ENGINES.values() if issubclass(kind, Alula)]
     rows = [
         [
             name,
-            bound.mode if bound is not INT8 else f"{bound.mode} or {INT8_FLOAT32}",
+            " or ".join(kind.mode for kind in ours if kind.precision is bound),
             f"{bound.largest_error:.0e}",
             f"{bound.least_cosine}",
             f"{bound.least_same:.1%}" if bound.least_same else "-",

@@ -69,32 +69,26 @@ class Search:
         keeping = [number for number, drop in self.tried.items() if drop <= self.budget]
         return min(keeping) if keeping else min(self.tried, key=lambda number: (self.tried[number], number))
 
+    def thinned(self, found: Mapping[str, Sensitivity]) -> tuple[list[str], float]:
+        """The best without those that can be in bytes after all, and what its mix drops.
+
+        A front of the ranking ends where one product is too much; smaller ones before it may still fit.  Those that
+        disturb the outputs least are tried first; nothing is where even the best does not keep the budget.
+        """
+        kept, drop = list(self.order[: self.best]), self.tried[self.best]
+        if drop > self.budget:
+            return kept, drop
+        for label in sorted(kept, key=lambda label: found[label].output_noise):
+            if self.late():
+                break
+            fewer = [other for other in kept if other != label]
+            if (points := self.drop(fewer)) <= self.budget:
+                kept, drop = fewer, points
+        return kept, drop
+
     def _keeps(self, number: int) -> bool:
         self.tried[number] = self.drop(self.order[:number])
         return self.tried[number] <= self.budget
-
-
-def thinned(
-    labels: Sequence[str],
-    drop: float,
-    found: Mapping[str, Sensitivity],
-    measure: Callable[[Sequence[str]], float],
-    budget: float,
-    late: Callable[[], bool],
-) -> tuple[list[str], float]:
-    """`labels`, whose mix drops by `drop`, without those that can be in bytes after all; and what is dropped then.
-
-    A front of the ranking ends where one product is too much; smaller ones before it may still fit.  Those that disturb
-    the outputs least are tried first.
-    """
-    kept = list(labels)
-    for label in sorted(labels, key=lambda label: found[label].output_noise):
-        if late():
-            break
-        fewer = [other for other in kept if other != label]
-        if (points := measure(fewer)) <= budget:
-            kept, drop = fewer, points
-    return kept, drop
 
 
 def reasons(labels: Iterable[str], found: Mapping[str, Sensitivity]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alula.analysis.budget import Search, ranked, reasons, slower, thinned
+from alula.analysis.budget import Search, ranked, reasons, slower
 from alula.analysis.mixes import Mixes, mix_times
 from alula.analysis.sensitivity import Sensitivity, sensitivities
 from alula.cli.classifier import Classifier, open_classifier
@@ -98,10 +98,8 @@ def build_within(
             return bool(monotonic() > until)
 
         search = Search(order, arguments.max_drop, drop, late)
-        number = search.run()
-        chosen, points = list(order[:number]), search.tried[number]
-        if points <= arguments.max_drop:
-            chosen, points = thinned(chosen, points, found, drop, arguments.max_drop, late)
+        search.run()
+        chosen, points = search.thinned(found)
         kept |= reasons(chosen, found)
         with stage(f"saving {arguments.output.name}"):
             mixes.built(kept).save(arguments.output)

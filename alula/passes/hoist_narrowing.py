@@ -33,17 +33,14 @@ class HoistNarrowing(RewritePass):
         view = node.inputs[0].producer
         if isinstance(node.op, Cast) and node.op.dtype is not DType.BF16:
             return None
-        if view is not None and isinstance(view.op, Concat):
-            if any(user is None or user.op != node.op for user in _users(graph, view.output)):
-                return None
-            return graph.add(view.op, *(graph.add(node.op, part) for part in view.inputs))
-        if view is None or not isinstance(view.op, VIEWS):
+        if view is None or not isinstance(view.op, (*VIEWS, Concat)):
             return None
         if isinstance(view.op, Transpose) and view.inputs[0].producer is None:
             return None
-        if any(user is None or user.op != node.op for user in _users(graph, view.inputs[0])):
+        whole = view.output if isinstance(view.op, Concat) else view.inputs[0]
+        if any(user is None or user.op != node.op for user in _users(graph, whole)):
             return None
-        return graph.add(view.op, graph.add(node.op, view.inputs[0]))
+        return graph.add(view.op, *(graph.add(node.op, part) for part in view.inputs))
 
 
 def _users(graph: Graph, value: Value) -> Iterator[Node | None]:

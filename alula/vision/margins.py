@@ -25,8 +25,8 @@ def expected_drop(reference: Scores, other: Scores, labels: NDArray[np.int64]) -
     """
     before, after = (margins(logits(scores), labels) for scores in (reference, other))
     width = 0.0 if (before > 0).all() else _silverman(before)
-    right = _right(before, width).mean()
-    return float(np.mean([right - _right(before + move, width).mean() for move in after - before]))
+    moved = np.mean([_right(before + move, width).mean() for move in after - before])
+    return float(_right(before, width).mean() - moved)
 
 
 def _silverman(values: NDArray[np.float64]) -> float:

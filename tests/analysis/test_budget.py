@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alula.analysis.budget import Search, ranked, reasons, slower, thinned
+from alula.analysis.budget import Search, ranked, reasons, slower
 from alula.analysis.mixes import Mixes
 from alula.analysis.sensitivity import Sensitivity
 from alula.analysis.timing import Times
@@ -61,9 +61,9 @@ def test_small_ones_go_back_to_bytes_where_a_large_one_was_too_much() -> None:
     def drop(floats: list[str]) -> float:
         return sum(size for label, size in noise.items() if label not in floats)
 
-    kept, points = thinned(list(noise), 0.0, found, drop, 0.3, lambda: False)
+    kept, points = Search(list(noise), 0.3, drop, lambda: False, {4: 0.0}).thinned(found)
     assert (kept, points) == (["b", "d"], pytest.approx(0.15))
-    assert thinned(list(noise), 0.0, found, drop, 0.3, lambda: True) == (list(noise), 0.0)
+    assert Search(list(noise), 0.3, drop, lambda: True, {4: 0.0}).thinned(found) == (list(noise), 0.0)
 
 
 def test_ranking_and_reasons() -> None:

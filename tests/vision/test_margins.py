@@ -13,6 +13,7 @@ def test_nothing_moves_and_everything_moves_over() -> None:
     scores = np.array([[3.0, 1.0], [1.0, 3.0], [0.0, 2.0]])
     labels = np.array([0, 1, 0])
     assert expected_drop(scores, scores, labels) == 0
+    assert expected_drop(scores[:1], scores[:1] + np.array([-9, 0]), labels[:1]) == 1
     assert expected_drop(scores, scores + [[-9, 0]] * 3, np.array([0, 0, 0])) == pytest.approx(1 / 3, abs=0.02)
 
 

@@ -18,8 +18,6 @@ Rule = Callable[..., Vec]
 O = TypeVar("O", bound=Op)  # noqa: E741
 
 RULES: dict[type[Op], Rule] = {}
-
-
 COARSE: dict[Op, Callable[[Emitter, Vec], Vec]] = {
     ops.Gelu(): math.gelu_coarse,
     ops.Gelu("tanh"): math.gelu_tanh_coarse,

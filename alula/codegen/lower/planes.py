@@ -99,9 +99,8 @@ def interleaved(e: Emitter, vectors: Sequence[Vec]) -> list[Vec]:
         places = [divmod(n * e.lanes + lane, len(vectors)) for lane in range(e.lanes)]
         result = vectors[0]
         for number, other in enumerate(vectors[1:], 1):
-            lanes = [e.lanes + lane if of == number else place for place, (lane, of) in enumerate(places)]
-            if number == 1:
-                lanes = [lane + (of == 1) * e.lanes for lane, of in places]
+            there = range(e.lanes) if number > 1 else [lane for lane, _ in places]
+            lanes = [e.lanes + lane if of == number else n for n, (lane, of) in zip(there, places, strict=True)]
             result = e.shuffle(result, other, lanes)
         mixed.append(result)
     return mixed
