@@ -47,14 +47,18 @@ def matched(lowered: Graph, plain: Graph) -> list[Pair]:
 
 
 def _scales(user: Node, value: Value, product: Node) -> bool:
-    """True for a node of the scaling: what it takes beside `value` is constant or a scale for each row."""
+    """True for a node of the scaling: what it takes beside `value` is constant or of each row's scale or zero."""
     others = [operand for operand in user.inputs if operand is not value]
     return (
         isinstance(user.op, SCALING)
         and user.origin == product.origin
-        and all(other.is_constant or _row_scale(other) for other in others)
+        and all(_is_of_scaling(other) for other in others)
     )
 
 
-def _row_scale(value: Value) -> bool:
-    return value.producer is not None and isinstance(value.producer.op, QuantizeRows)
+def _is_of_scaling(value: Value) -> bool:
+    """True for a constant, what `QuantizeRows` found, and a product of such."""
+    node = value.producer
+    if node is None:
+        return value.is_constant
+    return isinstance(node.op, QuantizeRows) or (isinstance(node.op, Mul) and all(map(_is_of_scaling, node.inputs)))

@@ -45,7 +45,8 @@ def why(label: str, node: Node, precision: str, kept: Mapping[str, str]) -> str:
 
 def _bytes(node: Node) -> str:
     if isinstance(node.op, Attention):
-        return "scores in float; weights of 16 bits times values in bytes"
+        scores = "a scale for each query and key" if node.op.byte_scores else "scores in float"
+        return f"{scores}; weights of 16 bits times values in bytes"
     made_by = node.inputs[0].producer
     while made_by is not None and isinstance(made_by.op, VIEWS):
         made_by = made_by.inputs[0].producer

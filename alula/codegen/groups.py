@@ -13,7 +13,7 @@ from alula.ir.op import Op
 from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
 from alula.ops.depthwise import DepthwiseConv2d
-from alula.ops.elementwise import Cast
+from alula.ops.elementwise import Cast, Mul
 from alula.ops.gather import Interpolate
 from alula.ops.matmul import Linear, Matmul
 from alula.ops.norm import LayerNorm
@@ -56,7 +56,7 @@ class Group:
 def group_nodes(graph: Graph) -> list[Group]:
     """The graph's kernels in an order in which they can run.
 
-    Views (reshape, slice...) are in none of them, nor are widenings of what is stored narrow: readers do them.
+    Views (reshape, slice...) are in none of them, nor is what is lazy: readers do it.
     """
     groups: list[Group] = []
     made: dict[Value, int] = {}  # the group a value comes from; -1 for inputs and constants
@@ -79,14 +79,26 @@ def group_nodes(graph: Graph) -> list[Group]:
 
 
 def is_lazy(graph: Graph, node: Node) -> bool:
-    """True for a widening that is done where it is read: it takes stored bytes or bfloat16, and expressions alone."""
-    narrow = node.inputs[0].type.dtype if node.inputs else DType.F32
+    """True for what is done where it is read, by expressions alone: it is larger than what it is made of.
+
+    Such are a widening of stored bytes or bfloat16, and a constant row times a number for each row.
+    """
     return (
-        is_widening(node.op)
-        and narrow in (DType.U8, DType.BF16)
+        (_widens(node) or _is_outer_product(node))
         and all(is_elementwise(user.op) and not is_native(user) for user in node.output.uses)
         and not any(node.output is output for _, output in graph.outputs)
     )
+
+
+def _widens(node: Node) -> bool:
+    return is_widening(node.op) and node.inputs[0].type.dtype in (DType.U8, DType.BF16)
+
+
+def _is_outer_product(node: Node) -> bool:
+    if not isinstance(node.op, Mul):
+        return False
+    numbers, row = node.inputs
+    return row.is_constant and row.type.rank == 1 and numbers.type.shape[-1:] == (1,) != row.type.shape
 
 
 def takes_rows(value: Value) -> bool:
@@ -148,9 +160,13 @@ def _by_rows(group: Group, node: Node) -> bool:
     return isinstance(node.op, QuantizeRows) and len(group.nodes) == 1
 
 
+def _is_done_by_readers(node: Node) -> bool:
+    return is_widening(node.op) or _is_outer_product(node)
+
+
 def _depends(value: Value, group: Group) -> bool:
     """True where `value` is made by the group, directly or through views."""
     node = value.producer
-    while node is not None and node not in group.nodes and (isinstance(node.op, VIEWS) or is_widening(node.op)):
+    while node is not None and node not in group.nodes and (isinstance(node.op, VIEWS) or _is_done_by_readers(node)):
         node = node.inputs[0].producer
     return node is not None and node in group.nodes

@@ -21,13 +21,12 @@ from alula.models.checkpoints import load_weights, packaged_checkpoint
 from alula.models.volo import Volo, VoloConfig
 
 CIFAR10 = VoloConfig(
-    outlookers=1,
-    transformers=(2,),
-    widths=(64, 128),
-    heads=(2, 4),
-    stem_width=16,
+    outlookers=2,
+    transformers=(4,),
+    widths=(96, 192),
+    heads=(3, 6),
+    stem_width=32,
     patch_size=4,
-    class_blocks=3,
     image_size=64,
     num_classes=10,
 )

@@ -14,8 +14,8 @@ from alula.core.errors import ShapeError
 from alula.ir.op import Op, register
 from alula.ir.types import TensorType, fixed
 from alula.ops.checks import FLOATS, check_dtype, check_same_dtype, check_shape
-from alula.ops.matmul import check_byte_sum
-from alula.ops.quantize import STEPS
+from alula.ops.matmul import check_byte_sum, group_of
+from alula.ops.quantize import STEPS, QuantizeRows
 from alula.ops.softmax import exact_softmax
 
 WEIGHT_STEPS = 65535  # two bytes' worth
@@ -30,7 +30,9 @@ class Attention(Op):
     that windows of a picture, which are batch elements, may have a mask each.  One float dtype, computed in float64 and
     rounded once; zeros for m = 0.  With `wide` the operands but the bias are bf16 and the result is f32.  With
     `byte_values` weights are rounded to 65535ths of the largest of their row before they are divided by their sum, and
-    each column of v, in each batch element, to 127ths of its largest: their product is one of bytes.
+    each column of v, in each batch element, to 127ths of its largest: their product is one of bytes.  With
+    `byte_scores` too, in each head and batch element, rows of q become bytes as `QuantizeRows` makes them, and those of
+    k less their mean, which softmax does not see (Zhang et al., arXiv 2410.02367), 127ths of their largest.
     Source: Vaswani et al., arXiv 1706.03762, section 3.2; the bias: Liu et al., arXiv 2103.14030, equation 4.
     """
 
@@ -39,6 +41,7 @@ class Attention(Op):
     scale: float
     wide: bool = False
     byte_values: bool = False
+    byte_scores: bool = False
 
     def infer(self, q: TensorType, k: TensorType, v: TensorType, bias: TensorType | None = None) -> TensorType:
         check_dtype(q, (DType.BF16,) if self.wide else FLOATS)
@@ -48,6 +51,8 @@ class Attention(Op):
         _, _, values = v.dims("BMC")
         if self.byte_values:
             check_byte_sum(DType.I32, m)
+        if self.byte_scores:
+            check_byte_scores(self, q)
         check_shape("k", k, b, m, check_heads(self.heads, columns))
         check_shape("v", v, b, m, check_heads(self.heads, values))
         result = TensorType(DType.F32 if self.wide else q.dtype, (b, n, values))
@@ -59,6 +64,9 @@ class Attention(Op):
     def reference(self, q: Array, k: Array, v: Array, bias: Array | None = None) -> Array:
         q64, k64, v64 = (split_heads(x.astype(np.float64), self.heads) for x in (q, k, v))
         with np.errstate(all="ignore"):
+            if self.byte_scores and k64.size:
+                levels, scale, zero = (x.astype(np.float64) for x in QuantizeRows().reference(q64.astype(np.float32)))
+                q64, k64 = (levels - zero) * scale, whole_steps(k64 - k64.mean(-2, keepdims=True), -1)
             scores = self.scale * (q64 @ k64.swapaxes(-1, -2))
             if bias is not None:
                 scores = scores + bias.astype(np.float64)[np.arange(len(q)) % len(bias)]
@@ -66,15 +74,28 @@ class Attention(Op):
             if self.byte_values and weights.size:
                 largest = weights.max(-1, keepdims=True)
                 weights = np.rint(weights / largest * WEIGHT_STEPS) / WEIGHT_STEPS * largest
-                most = np.abs(v64).max(-2, keepdims=True)
-                factor = np.where(most > 0, np.float32(STEPS) / most.astype(np.float32), np.float32(0))
-                v64 = np.rint(v64 * factor) * (most / STEPS)
+                v64 = whole_steps(v64, -2)
             y = weights @ v64
             return y.swapaxes(1, 2).reshape(*q.shape[:2], v.shape[2]).astype(q.dtype)
 
     def macs(self, types: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         q, k, *_ = types
         return (q.elements + outputs[0].elements) * k.shape[1]
+
+
+def whole_steps(x: Array, axis: int) -> Array:
+    """x to 127ths of its largest along an axis."""
+    most = np.abs(x).max(axis, keepdims=True)
+    factor = np.where(most > 0, np.float32(STEPS) / most.astype(np.float32), np.float32(0))
+    steps: Array = np.rint(x * factor) * (most / STEPS)
+    return steps
+
+
+def check_byte_scores(op: Attention, q: TensorType) -> None:
+    """Queries are float32 in heads of whole words of bytes, and the values are bytes as well."""
+    width = check_heads(op.heads, q.dims("BNC")[2]) // op.heads
+    if q.dtype is not DType.F32 or width % group_of(DType.I8) or not op.byte_values:
+        raise ShapeError(f"expected byte_values, and f32 heads of a multiple of 4 columns, got {q} of {op.heads} heads")
 
 
 def check_heads(heads: int, columns: Dim) -> int:

@@ -71,26 +71,30 @@ class Dequantize(Op):
 @register
 @dataclass(frozen=True, slots=True)
 class QuantizeRows(Op):
-    """Bytes and a scale for each row.  x[...,c] f32 -> q[...,c] u8, scale[...,1] f32: x is about (q - 128) * scale.
+    """Bytes with a scale and a zero for each row: x[...,c] f32 -> q[...,c] u8, scale[...,1] f32, zero[...,1] f32.
 
-    scale = largest |x| / 127, q = round(x * (127 / largest |x|)) + 128, ties to even; a row of zeros has scale 0 and
-    q = 128.  Rows with NaN or infinities mean nothing.
+    x is about (q - zero) * scale.  With low = min(x, 0) and high = max(x, 0) over the row, scale = (high - low) / 255,
+    zero = round(-low / scale), a whole number, and q = round(x / scale + zero), ties to even; a row of zeros has
+    scale 0 and zero 0.  Rows with NaN or infinities mean nothing.
     """
 
     name: ClassVar[str] = "quantize_rows"
 
-    def infer(self, x: TensorType) -> tuple[TensorType, TensorType]:
+    def infer(self, x: TensorType) -> tuple[TensorType, TensorType, TensorType]:
         check_dtype(x, (DType.F32,))
         check_rank(x, 1)
-        return x.cast(DType.U8), x.reshaped(*x.shape[:-1], 1)
+        one = x.reshaped(*x.shape[:-1], 1)
+        return x.cast(DType.U8), one, one
 
-    def reference(self, x: Array) -> tuple[Array, Array]:
+    def reference(self, x: Array) -> tuple[Array, Array, Array]:
         with np.errstate(all="ignore"):
-            largest = np.abs(x).max(-1, keepdims=True, initial=0)
-            factor = np.where(largest > 0, np.float32(STEPS) / largest, 0).astype(np.float32)
-            levels = np.rint(x.astype(np.float64) * factor + MIDDLE)
+            low, high = x.min(-1, keepdims=True, initial=0), x.max(-1, keepdims=True, initial=0)
+            span = (high - low).astype(np.float32)
+            factor = np.where(span > 0, np.float32(LARGEST_BYTE) / span, 0).astype(np.float32)
+            zero = np.rint(-low.astype(np.float64) * factor) + 0.0  # never -0
+            levels = np.rint(x.astype(np.float64) * factor + zero)
             q = np.where(np.isnan(levels), 0, np.clip(levels, 0, LARGEST_BYTE)).astype(np.uint8)
-            return q, (largest * np.float32(1 / STEPS)).astype(np.float32)
+            return q, (span * np.float32(1 / LARGEST_BYTE)).astype(np.float32), zero.astype(np.float32)
 
 
 def check_levels(scale: float, zero: int) -> None:

@@ -47,15 +47,20 @@ def use_bfloat16(graph: Graph) -> None:
 
 
 def _replace(graph: Graph, node: Node, x: Value, *others: Value) -> None:
-    """The same op on narrow operands; a convolution that scales its input rounds it itself, biases stay as they are."""
+    """The same op on narrow operands; a convolution that scales its input rounds it itself, biases stay as they are.
+
+    Scores of attention are no longer of bytes: rounding to them would take the time that they save.
+    """
     assert isinstance(node.op, Linear | Conv2d | Attention)
     scaled = isinstance(node.op, Conv2d) and bool(node.op.scale)
+    op = replace(node.op, wide=True)
     with graph.before(node):
         narrow = x if scaled else graph.add(NARROW, x)
         operands = list(others)
-        if isinstance(node.op, Attention):
+        if isinstance(op, Attention):
+            op = replace(op, byte_scores=False)
             operands[:2] = [graph.add(NARROW, value) for value in others[:2]]
-        output = graph.add(replace(node.op, wide=True), narrow, *operands)
+        output = graph.add(op, narrow, *operands)
     graph.replace(node.output, output)
     graph.remove(node)
 

@@ -14,13 +14,14 @@ import numpy as np
 from alula.core.dtype import Array, DType
 from alula.core.errors import UsageError
 from alula.ir.graph import Graph, Node, Value
+from alula.ir.types import TensorType, fixed
 from alula.ir.verifier import verify
 from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
 from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Add, Cast, Mul
-from alula.ops.matmul import Linear
-from alula.ops.quantize import LARGEST_BYTE, MIDDLE, Quantize, QuantizeRows
+from alula.ops.matmul import Linear, group_of
+from alula.ops.quantize import LARGEST_BYTE, Quantize, QuantizeRows
 from alula.passes.absorb_relu import AbsorbRelu
 from alula.passes.hoist_narrowing import HoistNarrowing
 from alula.passes.remove_dead_code import RemoveDeadCode
@@ -36,6 +37,7 @@ from alula.quant.scheme import Scheme
 from alula.quant.weights import Weight
 
 WIDEN = Cast(DType.F32)
+FEWEST_QUERIES = 8  # for which keys become bytes
 DEFAULT = Scheme()
 
 
@@ -46,8 +48,8 @@ def use_int8(graph: Graph, calibration: Calibration | None = None, scheme: Schem
     where `by_rows` says so: after a LayerNorm, whose kernel finds it as it writes the row, and where it is worth a step
     of its own.  Channels are balanced first, and biases take back the mean of what rounding does to weights.  Without
     calibration, and with per-token activations, all linear layers have a scale for each row; without it convolutions of
-    anything but pixels stay as they are.  Of attention the second product is one of bytes: its weights keep 16 bits, so
-    that long rows of small ones count.  Raises UsageError for the calibration of another graph.
+    anything but pixels stay as they are.  Both products of attention are of bytes; weights keep 16 bits, so that long
+    rows of small ones count.  Raises UsageError for the calibration of another graph.
     """
     kept = {node.outputs[0] for node in graph.nodes if node_name(graph, node) in scheme.float_nodes}
     seen, moved = _balanced(graph, calibration)
@@ -73,7 +75,7 @@ def use_int8(graph: Graph, calibration: Calibration | None = None, scheme: Schem
     for node in chosen:
         if isinstance(node.op, Attention) and node.inputs[0].type.dtype is DType.F32:
             with graph.before(node):
-                _put(graph, node, graph.add(replace(node.op, byte_values=True), *node.inputs))
+                _put(graph, node, graph.add(_attention_of_bytes(node.op, node.inputs[0].type), *node.inputs))
     Repeat((HoistNarrowing(), RemoveDuplicates(), ReuseNarrow(), AbsorbRelu())).run(graph)
     verify(graph)
 
@@ -148,14 +150,14 @@ def _use_depthwise(graph: Graph, node: Node, quantize: Quantize) -> None:
 
 
 def _use_rows(graph: Graph, node: Node, levels: Weight, mean: Floats | None) -> None:
-    """A scale for each row of x."""
+    """A scale and a zero for each row of x."""
     x = node.inputs[0]
     shifts = _bias(node, levels, mean)
     with graph.before(node):
         rows = graph.add_node(QuantizeRows(), x)
-        q, row_scales = rows.outputs
+        q, row_scales, zeros = rows.outputs
         total = graph.add(WIDEN, graph.add(node.op, q, levels.levels))
-        centred = graph.add(Add(), total, _vector(graph, -MIDDLE * levels.sums))
+        centred = graph.add(Add(), total, graph.add(Mul(), zeros, _vector(graph, -levels.sums)))
         scaled = graph.add(Mul(), graph.add(Mul(), centred, _vector(graph, levels.steps)), row_scales)
         _put(graph, node, graph.add(Add(), scaled, _vector(graph, shifts)) if shifts.any() else scaled)
 
@@ -179,6 +181,14 @@ def _use_pixels(graph: Graph, node: Node, scheme: Scheme, mean: Floats | None) -
         _put(
             graph, node, graph.add(Add(), graph.add(Mul(), total, _vector(graph, levels.steps)), _vector(graph, shifts))
         )
+
+
+def _attention_of_bytes(op: Attention, q: TensorType) -> Attention:
+    """Scores too where there are enough queries to be worth rounding all keys for."""
+    _, queries, columns = q.dims("BNC")
+    words = fixed(columns, "number of columns") // op.heads % group_of(DType.I8) == 0
+    many = not isinstance(queries, int) or queries >= FEWEST_QUERIES
+    return replace(op, byte_values=True, byte_scores=words and many)
 
 
 def _stored(graph: Graph, node: Node, scheme: Scheme, stored: dict[Value, Weight]) -> Weight:

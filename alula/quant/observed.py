@@ -23,13 +23,14 @@ class Observed:
     channels: int
     images: int = 0
     rows: int = 0
+    spans: int = 0
     low: Floats = field(init=False)
     high: Floats = field(init=False)
     moving_low: Floats = field(init=False)
     moving_high: Floats = field(init=False)
     sums: Floats = field(init=False)
     squares: Floats = field(init=False)
-    row_squares: float = 0.0
+    row_spans: float = 0.0
     histogram: Histogram = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,7 +54,9 @@ class Observed:
         some = rows[self.images % step :: step]
         self.sums += some.sum(axis=0, dtype=np.float64)
         self.squares += np.square(some, dtype=np.float64).sum(axis=0)
-        self.row_squares += float(np.square(np.abs(some).max(axis=1, initial=0), dtype=np.float64).sum())
+        spans = some.max(axis=1, initial=0).astype(np.float64) - some.min(axis=1, initial=0)
+        self.row_spans += float(np.log(spans[spans > 0]).sum())
+        self.spans += int((spans > 0).sum())
         self.rows += len(some)
         self.histogram.take(some)
         self.images += 1
@@ -70,6 +73,6 @@ class Observed:
         return np.maximum(self.squares / max(self.rows, 1) - self.mean**2, 0.0)
 
     @property
-    def row_square(self) -> float:
-        """The mean over rows of the square of the largest |x|."""
-        return self.row_squares / max(self.rows, 1)
+    def row_span(self) -> float:
+        """From the least of a row and 0 to the greatest: the geometric mean over rows but those of zeros."""
+        return float(np.exp(self.row_spans / self.spans)) if self.spans else 0.0

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from math import prod
 
-from alula.ir.graph import Graph, Value
+from alula.ir.graph import Graph, Node, Value
+from alula.ir.types import fixed
 from alula.ops.attention import Attention
+from alula.ops.elementwise import Add
 from alula.ops.matmul import Linear
 from alula.ops.norm import LayerNorm
 from alula.ops.outlook import OutlookAttention
-from alula.ops.quantize import LARGEST_BYTE, STEPS
 from alula.quant.balance import products_of
 from alula.quant.observed import Observed
-from alula.quant.ranges import Range
+from alula.quant.ranges import VIEWS, Range
 
 FEW = 4  # rows: as few numbers are a poor range, and to read them once more is nothing
 MIXED = (Attention, OutlookAttention)  # a row is as long as the values that it mixes: cheap to read once more
-GAIN = 3.0  # at least: what a step of its own is worth
+WIDE = 128  # features, from which on a product takes longer than to read its rows once more
+GAIN = 3.5  # at least: what a step of its own is worth
 
 
 def by_rows(graph: Graph, value: Value, seen: Observed, range: Range) -> bool:
-    """True after a LayerNorm, which has the row at hand, of few rows, and after attention where rows differ enough.
+    """True after a LayerNorm, which has the row at hand, of few rows, and where a step for each is worth reading them.
 
-    A range has the step d = (high - low) / 255, a row r[i] = max |x[i]| / 127; rows are worth it where the noise of
-    bytes, d**2 / 12, is several times the mean of r[i]**2 / 12.
+    The noise of bytes is d**2 / 12, with d = (high - low) / 255 of the range or of the row.  A LayerNorm that comes
+    later looks at each row by itself, so that small ones count as much as large ones: what is compared is the mean of
+    the noise's logarithm.
     """
     node = value.producer
     if node is not None and isinstance(node.op, LayerNorm):
@@ -32,9 +35,25 @@ def by_rows(graph: Graph, value: Value, seen: Observed, range: Range) -> bool:
         return False
     if _rows(graph, value) <= FEW:
         return True
-    if not isinstance(node.op, MIXED):
+    if not isinstance(node.op, MIXED) and not _are_normalised(graph, value):
         return False
-    return ((range.high - range.low) / LARGEST_BYTE) ** 2 > GAIN * seen.row_square / STEPS**2
+    return seen.row_span > 0 and ((range.high - range.low) / seen.row_span) ** 2 > GAIN
+
+
+def _are_normalised(graph: Graph, value: Value) -> bool:
+    """True where the products of a value are wide, and a LayerNorm takes each one's result, added to others perhaps."""
+    products = products_of(graph, value) or []
+    return all(_features(node) >= WIDE and _reaches_norm(node.output) for node in products)
+
+
+def _features(node: Node) -> int:
+    return fixed(node.inputs[1].type.shape[0], "feature count")
+
+
+def _reaches_norm(value: Value) -> bool:
+    if any(isinstance(user.op, LayerNorm) for user in value.uses):
+        return True
+    return any(isinstance(user.op, (Add, *VIEWS)) and _reaches_norm(user.output) for user in value.uses)
 
 
 def _rows(graph: Graph, value: Value) -> int:

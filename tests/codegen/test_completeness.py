@@ -43,6 +43,7 @@ def test_files_of_lowerings_are_tested(path):
         "mixing",
         "sharing",
         "normalize",
+        "scores",
         "transpose",
     }  # by the tests of those that use them
     assert path.stem in shared or (TESTS / f"test_{path.stem}.py").is_file()

@@ -71,35 +71,40 @@ def test_rounded_once_ties_to_even_and_nan_is_0() -> None:
     assert Quantize(1.0, 128).reference(x).tolist() == [128, 130, 130, 128, 126, 0, 254, 255, 255, 0]
 
 
-def test_rows_are_levels_around_the_middle() -> None:
+def test_rows_are_levels_from_end_to_end() -> None:
     x = (RANDOM.standard_normal((2, 3, 20)) * 10.0 ** RANDOM.integers(-6, 7, (2, 3, 1))).astype(np.float32)
     x[0, 0] = 0
-    x[0, 1, 4] = -1e6  # the largest, by size, is negative
-    q, scale = QuantizeRows().reference(x)
-    assert (q.dtype, q.shape, scale.dtype, scale.shape) == (np.uint8, (2, 3, 20), np.float32, (2, 3, 1))
-    assert q[0, 0].tolist() == [128] * 20
-    assert scale[0, 0] == 0
-    assert q[0, 1, 4] == 1
-    for row, levels, step in zip(x.reshape(-1, 20)[1:], q.reshape(-1, 20)[1:], scale.reshape(-1)[1:], strict=True):
-        largest = max(abs(Fraction(float(value))) for value in row)
-        assert abs(Fraction(float(step)) * 127 / largest - 1) < Fraction(1, 1 << 22)
+    x[0, 1] = np.abs(x[0, 1]) + 1  # 0 is an end
+    x[0, 2] = -np.abs(x[0, 2])
+    x[1, 0, 4:6] = 0
+    q, scale, zero = QuantizeRows().reference(x)
+    assert (q.dtype, q.shape) == (np.uint8, (2, 3, 20))
+    assert {(one.dtype, one.shape) for one in (scale, zero)} == {(np.dtype(np.float32), (2, 3, 1))}
+    assert (scale[0, 0], zero[0, 0], q[0, 0].tolist()) == (0, 0, [0] * 20)
+    assert (zero[0, 1], zero[0, 2]) == (0, 255)
+    assert q[1, 0, 4:6].tolist() == [zero[1, 0, 0]] * 2  # 0 stays 0
+    rows = zip(*(array.reshape(6, -1)[1:] for array in (x, q, scale, zero)), strict=True)
+    for row, levels, (step,), (middle,) in rows:
+        span = Fraction(max(float(row.max()), 0.0)) - Fraction(min(float(row.min()), 0.0))
+        assert abs(Fraction(float(step)) * 255 / span - 1) < Fraction(1, 1 << 22)
+        assert middle == round(-min(float(row.min()), 0.0) / float(step))
         for value, level in zip(row, levels, strict=True):
-            exact = Fraction(float(value)) * 127 / largest
-            assert abs(int(level) - 128 - exact) <= Fraction(1, 2) + Fraction(1, 1 << 15)
-        assert np.abs((levels.astype(float) - 128) * step - row).max() <= 0.5001 * step
-        assert 1 in levels or 255 in levels
+            exact = Fraction(float(value)) * 255 / span + int(middle)
+            assert abs(int(level) - exact) <= Fraction(1, 2) + Fraction(1, 1 << 14) or level in (0, 255)
+        assert np.abs((levels.astype(float) - middle) * step - row).max() <= 1.0001 * step
+        assert 255 in levels or 0 in levels
 
 
 def test_rows_without_columns_have_scale_0() -> None:
-    q, scale = QuantizeRows().reference(np.zeros((3, 0), np.float32))
+    q, scale, zero = QuantizeRows().reference(np.zeros((3, 0), np.float32))
     assert q.shape == (3, 0)
-    assert scale.tolist() == [[0]] * 3
+    assert scale.tolist() == zero.tolist() == [[0]] * 3
 
 
 def test_types_and_refusals() -> None:
     assert infer(Quantize(0.5, 3), "f32[N,4]") == "u8[N,4]"
     assert infer(Quantize(2.0**-120, 0), "f32[]") == "u8[]"
-    assert infer(QuantizeRows(), "f32[N,4,C]") == "u8[N,4,C], f32[N,4,1]"
+    assert infer(QuantizeRows(), "f32[N,4,C]") == "u8[N,4,C], f32[N,4,1], f32[N,4,1]"
     wanted = "expected a scale of 2**-120..2**120 and a zero of 0..255, got"
     for scale, zero in ((0.0, 0), (-1.0, 0), (float("inf"), 1), (1e-40, 2), (1.0, 256), (1.0, -1)):
         assert refusal(Quantize(scale, zero), "f32[N]") == f"{wanted} {scale}, {zero}"

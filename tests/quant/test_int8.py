@@ -153,8 +153,8 @@ def test_rows_are_nearly_exact_for_weights_of_levels() -> None:
     levels = random.integers(-127, 128, (5, 8)).astype(np.float32)
     levels[:, 0] = 127
     weight = levels * np.array([[0.5], [1e-3], [2.0], [1e4], [1e-20]], np.float32)
-    rows = random.integers(-127, 128, (4, 3, 8)).astype(np.float32)
-    rows[..., 3] = -127
+    rows = random.integers(-127, 129, (4, 3, 8)).astype(np.float32)
+    rows[..., 3], rows[..., 4] = -127, 128
     rows *= 10.0 ** random.integers(-3, 4, (4, 3, 1)).astype(np.float32)
     graph = lowered(one_linear(weight), None)
     (y,), exact = run_reference(graph, [rows]), rows.astype(np.float64) @ weight.T.astype(np.float64)

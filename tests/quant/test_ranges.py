@@ -60,6 +60,7 @@ def test_names_tell_values_and_nodes_apart() -> None:
     assert [value_name(graph, value) for value in rows.outputs] == [
         "1 quantize_rows output 0",
         "1 quantize_rows output 1",
+        "1 quantize_rows output 2",
     ]
 
 

@@ -69,20 +69,23 @@ def softmax_row(e: Emitter, source: Ptr, target: Ptr, count: int, scale: float) 
 
 def row_max(e: Emitter, source: Ptr, count: int) -> Vec:
     """The largest element of a row, in every lane."""
-    lowest = [e.constant(float("-inf"))] * parts(e)
+    return largest_of(e, count, lambda piece: inside(e, load_parts(e, source, piece), piece, float("-inf")))
+
+
+def largest_of(e: Emitter, count: int, values: Callable[[Piece], Sequence[Vec]]) -> Vec:
+    """The largest of what `values` makes of the pieces of a row, in every lane."""
 
     def larger(piece: Piece, most: Sequence[Vec]) -> list[Vec]:
-        values = inside(e, load_parts(e, source, piece), piece, float("-inf"))
-        return [e.max(value, best) for value, best in zip(values, most, strict=True)]
+        return [e.max(value, best) for value, best in zip(values(piece), most, strict=True)]
 
-    return e.spread(math.tree_max(e, fold_row(e, count, lowest, larger)))
+    return e.spread(math.tree_max(e, fold_row(e, count, [e.constant(float("-inf"))] * parts(e), larger)))
 
 
 def weights_of_row(
     e: Emitter,
     source: Ptr,
     count: int,
-    scale: float,
+    scale: float | Vec,
     most: Vec,
     store: Callable[[Piece, Sequence[Vec]], None],
     dot: Dot = DOT_F32,
@@ -93,7 +96,7 @@ def weights_of_row(
     """
     exact = dot is DOT_F32
     factor = scale if exact else scale * math.LOG2E
-    shift = most * -factor
+    shift = -(most * factor)
 
     def powers(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
         exponents = [e.fma(value, factor, shift) for value in load_parts(e, source, piece)]
@@ -103,19 +106,6 @@ def weights_of_row(
 
     sums = fold_row(e, count, [e.constant(0.0)] * parts(e), powers)
     return e.spread(math.tree_add(e, sums))
-
-
-def add_to_row(e: Emitter, row: Ptr, other: Ptr, count: int, factor: float) -> Vec:
-    """row[count] = factor * row + other; returns the largest element, in every lane."""
-    lowest = [e.constant(float("-inf"))] * parts(e)
-
-    def added(piece: Piece, most: Sequence[Vec]) -> list[Vec]:
-        pairs = zip(load_parts(e, row, piece), load_parts(e, other, piece), strict=True)
-        values = [e.fma(value, factor, more) for value, more in pairs]
-        store_parts(e, values, row, piece)
-        return [e.max(value, best) for value, best in zip(inside(e, values, piece, float("-inf")), most, strict=True)]
-
-    return e.spread(math.tree_max(e, fold_row(e, count, lowest, added)))
 
 
 def scale_row(e: Emitter, row: Ptr, count: int, factor: Vec) -> None:

@@ -9,12 +9,12 @@ from itertools import accumulate
 from alula.codegen.expression import Expression
 from alula.codegen.groups import Group
 from alula.codegen.kernels.dot import DOT_F32, DOT_INT8, Dot, dot_for
-from alula.codegen.kernels.rows import add_to_row, columns, row_max, weights_of_row
+from alula.codegen.kernels.rows import columns, weights_of_row
 from alula.codegen.kernels.tile import panel_width
-from alula.codegen.kernels.tiling import Strides, Tiling, call_tile, for_tiles, tiling_for
-from alula.codegen.kernels.transpose import emit_transpose
+from alula.codegen.kernels.tiling import for_tiles, tiling_for
 from alula.codegen.lower.builder import narrow, narrowing
 from alula.codegen.lower.mixing import Mixer, Mixing
+from alula.codegen.lower.scores import Scorer, Scoring, padded_keys
 from alula.codegen.lowering import Chunk, Count, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.codegen.views import View
@@ -64,25 +64,14 @@ class Shape:
     k_rows: Rows
     v_rows: Rows
     bias: Bias | None
-    tiling: Tiling
+    scoring: Scoring
     mixing: Mixing
     narrowing: Expression
 
-    @property
-    def depth(self) -> int:
-        """Words of a query or key."""
-        return self.d // self.tiling.dot.group
-
     def rooms(self, target: CpuTarget) -> list[int]:
-        """Words from the scratch's start to keys in panels, scores, values, weights, scales, and to the end of it."""
-        padded = padded_keys(self.m, target)
-        sizes = padded * self.depth, self.tiling.rows * padded, *self.mixing.rooms(target.lanes())
+        """Words from the scratch's start to the places of the scorer, to those of the mixer, and to the end of it."""
+        sizes = *self.scoring.rooms(target), *self.mixing.rooms(target.lanes())
         return [0, *accumulate(-(-size // LINE_WORDS) * LINE_WORDS for size in sizes)]
-
-
-def padded_keys(m: int, target: CpuTarget) -> int:
-    """Keys up to the next whole panel."""
-    return -(-m // panel_width(target)) * panel_width(target)
 
 
 @lowers(Attention)
@@ -102,11 +91,12 @@ def lower_attention(state: Lowering, group: Group) -> None:
     depth = columns // op.heads
     if depth % dot.group:
         raise CodegenError(f"attention {node.origin}: expected heads of even width for {dot.name}, got {depth}")
-    tiling = tiling_for(state.target, dot, depth // dot.group)
+    of_scores = DOT_INT8 if op.byte_scores else dot
+    tiling = tiling_for(state.target, of_scores, depth // of_scores.group)
     values = replace(tiling, dot=DOT_INT8) if op.byte_values else tiling
     value_width = fixed(width, "value width") // op.heads
     mixing = Mixing(values, keys, value_width, v_rows.row, v.dtype, padded_keys(keys, state.target))
-    if tiling.matrix:
+    if tiling.matrix and not op.byte_scores:
         state.spare(tiling.rows * q_rows.row * q.dtype.bytes)
         q = state.in_arena(q)
         q_rows = Rows(q.strides[0], fixed(q.strides[1], "row stride"))
@@ -122,7 +112,7 @@ def lower_attention(state: Lowering, group: Group) -> None:
         k_rows,
         v_rows,
         _bias(added[0]) if added else None,
-        tiling,
+        Scoring(tiling, keys, depth, q_rows.row, k_rows.row),
         mixing,
         builder.expression(()),
     )
@@ -136,7 +126,10 @@ def lower_attention(state: Lowering, group: Group) -> None:
         "attention", (shape, batch), views, lambda chunk: emit_attention(chunk, shape, batch), len(builder.parameters)
     )
     macs = op.macs([value.type for value in node.inputs], [node.output.type])
-    byte_macs = node.output.type.elements * keys if op.byte_values else 0
+    products = (op.byte_scores, node.inputs[0]), (op.byte_values, node.output)
+    byte_macs: Dim = 0
+    for in_bytes, value in products:
+        byte_macs = byte_macs + value.type.elements * keys * in_bytes
     label = "+".join(other.op.name for other in group.nodes)
     count: Count = lambda e: e.dim(batch) * op.heads * Blocks.of(e, shape, batch).count  # noqa: E731
     state.step(kernel, views, output, count, label, macs, dot.name, byte_macs, builder.parameters)
@@ -166,7 +159,7 @@ class Blocks:
     @classmethod
     def of(cls, e: Emitter, shape: Shape, batch: Dim) -> Blocks:
         """As many queries as keys where there are more, for every block packs the keys; else enough for all threads."""
-        tiles = -(-shape.n // shape.tiling.rows)
+        tiles = -(-shape.n // shape.scoring.tiling.rows)
         if shape.n >= 2 * shape.m:
             blocks = e.int(min(shape.n // shape.m, tiles))
         else:
@@ -176,12 +169,12 @@ class Blocks:
                 blocks = e.select(e.compare("==", heads * fewer % threads, 0), fewer, blocks)
             blocks = e.select(heads >= threads * MANY, 1, blocks).min(max(tiles // LEAST_TILES, 1))
         each = (blocks + (tiles - 1)) // blocks
-        return cls((each + (tiles - 1)) // each, each * shape.tiling.rows)
+        return cls((each + (tiles - 1)) // each, each * shape.scoring.tiling.rows)
 
 
 def emit_attention(chunk: Chunk, shape: Shape, batches: Dim) -> None:
     """One chunk: keys into panels, values as the second product takes them, then a tile of queries after the other."""
-    e, tiling = chunk.e, shape.tiling
+    e, tiling = chunk.e, shape.scoring.tiling
     blocks = Blocks.of(e, shape, batches)
     first = chunk.number % blocks.count * blocks.queries
     number = chunk.number // blocks.count
@@ -195,27 +188,28 @@ def emit_attention(chunk: Chunk, shape: Shape, batches: Dim) -> None:
     width = shape.heads * shape.v
     out = chunk.operands[3].at(batch * (shape.n * width) + head * shape.v)
     bias = _bias_of(chunk, shape.bias, batch, head)
-    keys, scores, values, weights, scales = (chunk.scratch.at(start) for start in shape.rooms(e.target)[:-1])
-    pack_keys(e, shape, k, keys)
-    mixer = Mixer(e, shape.mixing, values, scores if tiling_in_place(shape) else weights, scales)
+    places = [chunk.scratch.at(start) for start in shape.rooms(e.target)[:-1]]
+    scorer = Scorer(e, shape.scoring, *places[:-3])
+    scorer.prepare(k)
+    values, weights, scales = places[-3:]
+    mixer = Mixer(e, shape.mixing, values, scorer.scores if tiling_in_place(shape) else weights, scales)
     mixer.prepare(v)
     room = e.stack(2 * tiling.rows * panel_width(e.target))
     factors = e.stack(tiling.rows * e.lanes)
-    padded = padded_keys(shape.m, e.target)
-
-    scale = shape.scale if bias is None else 1.0  # beside a bias it is applied before
 
     def tile(count: int, row: Int, valid: Int) -> None:
-        emit_scores(e, shape, count, q.at(row * shape.q_rows.row), keys, scores)
+        scorer.score(count, valid, q.at(row * shape.q_rows.row))
         with e.loop(valid) as loop:
-            line = scores.at(loop.index * padded)
             if shape.bias is None or bias is None:
-                most = row_max(e, line, shape.m)
+                most = scorer.largest(loop.index)
             else:
-                most = add_to_row(e, line, bias.at((row + loop.index) * e.dim(shape.bias.row)), shape.m, shape.scale)
+                most = scorer.add(loop.index, bias.at((row + loop.index) * e.dim(shape.bias.row)), shape.scale)
             e.store(most, factors, loop.index * e.lanes)
         with e.loop(valid) as loop:
-            line, most = scores.at(loop.index * padded), e.load(factors, loop.index * e.lanes)
+            line, most = scorer.line(loop.index), e.load(factors, loop.index * e.lanes)
+            scale = (
+                scorer.scale(loop.index, shape.scale) if bias is None else 1.0
+            )  # beside a bias it is applied already
             total = weights_of_row(e, line, shape.m, scale, most, mixer.store(loop.index), shape.mixing.tiling.dot)
             e.store(1.0 / total, factors, loop.index * e.lanes)
 
@@ -243,48 +237,3 @@ def _bias_of(chunk: Chunk, bias: Bias | None, batch: Int, head: Int) -> Ptr | No
 def tiling_in_place(shape: Shape) -> bool:
     """True where the weights take the place of the scores."""
     return shape.mixing.tiling.dot is DOT_F32
-
-
-def pack_keys(e: Emitter, shape: Shape, k: Ptr, keys: Ptr) -> None:
-    """k[m,d] -> keys[m/panel][d words][panel], zero up to a whole vector: as the tile reads weights."""
-    dot, depth = shape.tiling.dot, shape.depth
-    panel, step = panel_width(e.target), e.int(shape.k_rows.row // dot.group)
-    whole, rest = divmod(shape.m, e.lanes)
-    source, packed = k.cast(dot.word), keys.cast(dot.word)
-
-    def turn(first: Int, count: int) -> None:
-        target = packed.at(first // panel * (panel * depth) + first % panel)
-        for column in range(0, depth, e.lanes):
-            block = source.at(first * step + column)
-            emit_transpose(
-                e,
-                block,
-                step,
-                target.at(column * panel),
-                e.int(panel),
-                min(e.lanes, depth - column),
-                count,
-                padded=True,
-            )
-
-    with e.loop(whole) as loop:
-        turn(loop.index * e.lanes, e.lanes)
-    if rest:
-        turn(e.int(whole * e.lanes), rest)
-
-
-def emit_scores(e: Emitter, shape: Shape, count: int, q: Ptr, keys: Ptr, scores: Ptr) -> None:
-    """scores[count, m] = q[count, d] k^T, up to the next whole vector of keys."""
-    panel, dot = panel_width(e.target), shape.tiling.dot
-    whole, rest = divmod(shape.m, panel)
-    strides = Strides(shape.q_rows.row // dot.group, panel, padded_keys(shape.m, e.target))
-
-    def against(number: Int, vectors: int) -> None:
-        at = number * panel
-        operands = q, keys.at(at * shape.depth), scores.at(at)
-        call_tile(e, shape.tiling, strides, count, operands, shape.depth, vectors=vectors)
-
-    with e.loop(whole) as loop:
-        against(loop.index, panel // e.lanes)
-    if rest:
-        against(e.int(whole), -(-rest // e.lanes))

@@ -83,4 +83,4 @@ def emit_layer_norm(chunk: Chunk, shape: Shape, block: int) -> None:
 
         fold_row(e, count, [], normalise)
         if scales:
-            quantize_row(e, normalised, target, scales[0].at(row), count)
+            quantize_row(e, normalised, target, [one.at(row) for one in scales], count)

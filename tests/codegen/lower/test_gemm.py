@@ -32,7 +32,7 @@ from alula.core.target import AVX2, AVX512
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
 from alula.ops.attention import Attention
-from alula.ops.elementwise import Add, Cast, Gelu, Mul, Relu
+from alula.ops.elementwise import Add, Cast, Gelu, Mul, Neg, Relu
 from alula.ops.matmul import Linear
 from alula.ops.quantize import Quantize
 from alula.ops.shape import Reshape, Slice, Transpose
@@ -120,6 +120,21 @@ def test_a_value_used_twice_ends_the_epilogue(target, compiled):
     graph.output("y", graph.add(Mul(), graph.add(Relu(), value), value))
     pack_weights(graph, target)
     assert run(compiled(graph, target)).compiled.labels == ["linear", "relu+mul"]
+
+
+def test_a_number_for_each_row_times_a_row_is_done_where_it_is_read(target, compiled):
+    """As rows of bytes take back their zeros; an output, and what no expression takes, is stored."""
+    graph = Graph("outer", {"N": (1, 64)})
+    x, numbers = graph.input("x", f32(N, 3, 20)), graph.input("numbers", f32(N, 3, 1))
+    weight, row = (graph.constant(random_array(f32(*shape), 1)) for shape in ((33, 20), (33,)))
+    outer = graph.add(Mul(), numbers, row)
+    graph.output("y", graph.add(Relu(), graph.add(Add(), graph.add(Linear(), x, weight), outer)))
+    stored = graph.add(Mul(), graph.add(Neg(), numbers), row)
+    graph.output("z", graph.add(Linear(), stored, graph.constant(random_array(f32(5, 33), 1))))
+    pack_weights(graph, target)
+    result = run(compiled(graph, target))
+    assert_close(result, ulps=40, floor=1.0)
+    assert result.compiled.labels == ["linear+add+relu", "neg", "mul", "linear"]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def rows(width, shape=None, view=None):
     """Bytes and scales of the rows of an input, or of a view of it."""
     graph = graph_of(view or Slice(0, 0, N), f32(*(shape or (N, 3, width))))
     ((_, value),) = graph.outputs
-    graph.outputs = list(zip("qs", graph.add_node(QuantizeRows(), value).outputs, strict=True))
+    graph.outputs = list(zip("qsz", graph.add_node(QuantizeRows(), value).outputs, strict=True))
     return graph
 
 

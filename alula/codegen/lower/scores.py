@@ -1,0 +1,236 @@
+"""Queries times keys, the first product of attention: in float32, in bfloat16, or as bytes.
+
+As bytes each query has a scale and a zero of its own, and each key a scale, once the mean of all keys is taken from it:
+that adds the same to all scores of a query, which softmax does not see (Zhang et al., arXiv 2410.02367, "smoothing").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from alula.codegen.kernels.dot import DOT_INT8, dot_parts
+from alula.codegen.kernels.math import SHIFTER
+from alula.codegen.kernels.rows import Piece, columns, fold_row, inside, largest_of, load_parts, row_max, store_parts
+from alula.codegen.kernels.tile import panel_width
+from alula.codegen.kernels.tiling import Strides, Tiling, call_tile
+from alula.codegen.kernels.transpose import emit_transpose
+from alula.codegen.lower.quantize import bytes_of_row
+from alula.codegen.vector import Emitter, Int, Ptr, Vec
+from alula.core.dtype import DType
+from alula.core.target import CpuTarget
+from alula.ops.quantize import STEPS
+
+SUMMED_AT_ONCE = 8  # vectors of columns
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """q[n,d] @ k[m,d]^T by tiles of `tiling`; queries and keys lie in rows of `q_row` and `k_row` elements."""
+
+    tiling: Tiling
+    m: int
+    d: int
+    q_row: int
+    k_row: int
+
+    @property
+    def depth(self) -> int:
+        """Words of a query or key."""
+        return self.d // self.tiling.dot.group
+
+    @property
+    def in_bytes(self) -> bool:
+        return self.tiling.dot is DOT_INT8
+
+    def rooms(self, target: CpuTarget) -> tuple[int, ...]:
+        """Words that a `Scorer`'s places take in the scratch, in the order in which it names them."""
+        padded = padded_keys(self.m, target)
+        floats = padded * self.depth, self.tiling.rows * padded
+        more = self.tiling.rows * self.depth, self.m * self.depth, self.d, padded, padded
+        return *floats, *(more if self.in_bytes else (0,) * len(more))
+
+
+def padded_keys(m: int, target: CpuTarget) -> int:
+    """Keys up to the next whole panel."""
+    return -(-m // panel_width(target)) * panel_width(target)
+
+
+@dataclass(slots=True)
+class Scorer:
+    """The code of a `Scoring` with its places: keys in panels and a tile's scores; of bytes also its queries, and the
+    keys' rows, mean, scales, and sums, of which each score takes the query's zero times its own.
+    """
+
+    e: Emitter
+    scoring: Scoring
+    keys: Ptr
+    scores: Ptr
+    queries: Ptr
+    levels: Ptr
+    mean: Ptr
+    steps: Ptr
+    sums: Ptr
+    query_steps: Ptr = field(init=False)
+    query_zeros: Ptr = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.scoring.in_bytes:
+            self.query_steps, self.query_zeros = (self.e.stack(self.scoring.tiling.rows * self.e.lanes) for _ in "sz")
+
+    def line(self, row: Int) -> Ptr:
+        """The scores of a query of the tile."""
+        return self.scores.at(row * padded_keys(self.scoring.m, self.e.target))
+
+    def prepare(self, k: Ptr) -> None:
+        """Packs the keys, once for all tiles of queries."""
+        if not self.scoring.in_bytes:
+            self._pack(k, self.scoring.k_row // self.scoring.tiling.dot.group)
+            return
+        e, scoring = self.e, self.scoring
+        self._find_mean(k)
+        with e.loop(scoring.m) as loop:
+            target = self.levels.at(loop.index * scoring.depth).cast(DType.I8)
+            step = self._key_bytes(k.at(loop.index * scoring.k_row), target)
+            e.b.store(e.lane(step, 0), self.steps.at(loop.index).value, align=4)
+        self._pack(self.levels, scoring.depth)
+        self._sum_keys()
+
+    def score(self, count: int, valid: Int, q: Ptr) -> None:
+        """Scores of `count` queries from `q` on, of which the first `valid` count, not scaled yet."""
+        e, scoring = self.e, self.scoring
+        if not scoring.in_bytes:
+            self._multiply(count, q, scoring.q_row // scoring.tiling.dot.group)
+            return
+        with e.loop(valid) as loop:
+            row, target = q.at(loop.index * scoring.q_row), self.queries.at(loop.index * scoring.depth).cast(DType.U8)
+            step, zero = bytes_of_row(e, row, target, scoring.d)
+            e.store(step, self.query_steps, loop.index * e.lanes)
+            e.store(zero, self.query_zeros, loop.index * e.lanes)
+        self._multiply(count, self.queries, scoring.depth)
+
+    def scale(self, row: Int, scale: float) -> Vec | float:
+        """What the scores of a query are still to be multiplied by."""
+        if not self.scoring.in_bytes:
+            return scale
+        return self.e.load(self.query_steps, row * self.e.lanes) * scale
+
+    def largest(self, row: Int) -> Vec:
+        """The largest score of a query, in every lane; those of bytes become floats."""
+        line, m = self.line(row), self.scoring.m
+        if not self.scoring.in_bytes:
+            return row_max(self.e, line, m)
+
+        def written(piece: Piece) -> list[Vec]:
+            values = self._values(row, line, piece)
+            store_parts(self.e, values, line, piece)
+            return inside(self.e, values, piece, float("-inf"))
+
+        return largest_of(self.e, m, written)
+
+    def add(self, row: Int, bias: Ptr, scale: float) -> Vec:
+        """Adds a bias to the scaled scores of a query; returns the largest, in every lane."""
+        e, line, factor = self.e, self.line(row), self.scale(row, scale)
+
+        def added(piece: Piece) -> list[Vec]:
+            pairs = zip(self._values(row, line, piece), load_parts(e, bias, piece), strict=True)
+            values = [e.fma(value, factor, more) for value, more in pairs]
+            store_parts(e, values, line, piece)
+            return inside(e, values, piece, float("-inf"))
+
+        return largest_of(e, self.scoring.m, added)
+
+    def _values(self, row: Int, line: Ptr, piece: Piece) -> list[Vec]:
+        """Scores of a query as floats, but for its scale; what lies beyond the last key is any number."""
+        e = self.e
+        if not self.scoring.in_bytes:
+            return load_parts(e, line, piece)
+        values, zero = [], -e.load(self.query_zeros, row * e.lanes)
+        for n in range(len(piece.masks)):
+            column = piece.column + n * e.lanes
+            total = e.convert(e.load(line.cast(DType.I32), column), "sitofp", DType.F32)
+            values.append(e.fma(zero, e.load(self.sums, column), total) * e.load(self.steps, column))
+        return values
+
+    def _key_bytes(self, k: Ptr, target: Ptr) -> Vec:
+        """target[d] = a key less the mean, as signed bytes; what a step of them is worth, in every lane."""
+        e, d = self.e, self.scoring.d
+
+        def centred(piece: Piece) -> list[Vec]:
+            pairs = zip(load_parts(e, k, piece), load_parts(e, self.mean, piece), strict=True)
+            return [value - mean for value, mean in pairs]
+
+        largest = largest_of(e, d, lambda piece: [e.unary("fabs", value) for value in centred(piece)])
+        factor = e.choose(">", largest, 0.0, float(STEPS) / largest, 0.0)
+
+        def levels(piece: Piece, none: Sequence[Vec]) -> list[Vec]:
+            words = [e.bitcast(e.fma(value, factor, SHIFTER), DType.I32) for value in centred(piece)]
+            store_parts(e, [e.convert(word, "trunc", DType.I8) for word in words], target, piece)
+            return []
+
+        fold_row(e, d, [], levels)
+        return largest * (1 / STEPS)
+
+    def _find_mean(self, k: Ptr) -> None:
+        """The mean of all keys."""
+        e, scoring = self.e, self.scoring
+        places = list(columns(e, scoring.d))
+        for first in range(0, len(places), SUMMED_AT_ONCE):
+            some = places[first : first + SUMMED_AT_ONCE]
+            with e.loop(scoring.m, carried=[e.constant(0.0)] * len(some)) as loop:
+                row = k.at(loop.index * scoring.k_row)
+                loop.carry(
+                    [total + e.load(row, *place) for total, place in zip(loop.carried, some, strict=True)],
+                )
+            for total, (column, mask) in zip(loop.carried, some, strict=True):
+                e.store(total * (1 / max(scoring.m, 1)), self.mean, column, mask)
+
+    def _pack(self, k: Ptr, step: int) -> None:
+        """k[m,d], rows `step` words apart -> keys[m/panel][d words][panel], zero up to a whole vector."""
+        e, scoring = self.e, self.scoring
+        dot, depth, panel = scoring.tiling.dot, scoring.depth, panel_width(e.target)
+        whole, rest = divmod(scoring.m, e.lanes)
+        source, packed = k.cast(dot.word), self.keys.cast(dot.word)
+
+        def turn(first: Int, count: int) -> None:
+            target = packed.at(first // panel * (panel * depth) + first % panel)
+            for column in range(0, depth, e.lanes):
+                block, width = source.at(first * step + column), min(e.lanes, depth - column)
+                to = target.at(column * panel)
+                emit_transpose(e, block, e.int(step), to, e.int(panel), width, count, padded=True)
+
+        with e.loop(whole) as loop:
+            turn(loop.index * e.lanes, e.lanes)
+        if rest:
+            turn(e.int(whole * e.lanes), rest)
+
+    def _sum_keys(self) -> None:
+        """sums[m] = the sum of each key's bytes, as floats."""
+        e, scoring, panel = self.e, self.scoring, panel_width(self.e.target)
+        ones = e.constant(0x01010101, DType.I32)
+        with e.loop(-(-scoring.m // e.lanes)) as loop:
+            first = loop.index * e.lanes
+            block = self.keys.cast(DType.I32).at(first // panel * (panel * scoring.depth) + first % panel)
+            with e.loop(scoring.depth, carried=[e.constant(0, DType.I32)]) as along:
+                (total,) = along.carried
+                key = e.load(block, along.index * panel)
+                for part in dot_parts(e, scoring.tiling.dot):
+                    total = part.add(total, part.of_a(ones), part.of_b(key))
+                along.carry([total])
+            e.store(e.convert(along.carried[0], "sitofp", DType.F32), self.sums, first)
+
+    def _multiply(self, count: int, q: Ptr, step: int) -> None:
+        """scores[count, m] = q[count, d] k^T, up to the next whole vector of keys; rows of q are `step` words apart."""
+        e, scoring, panel = self.e, self.scoring, panel_width(self.e.target)
+        whole, rest = divmod(scoring.m, panel)
+        strides = Strides(step, panel, padded_keys(scoring.m, e.target))
+
+        def against(number: Int, vectors: int) -> None:
+            at = number * panel
+            operands = q, self.keys.at(at * scoring.depth), self.scores.at(at)
+            call_tile(e, scoring.tiling, strides, count, operands, scoring.depth, vectors=vectors)
+
+        with e.loop(whole) as loop:
+            against(loop.index, panel // e.lanes)
+        if rest:
+            against(e.int(whole), -(-rest // e.lanes))
