@@ -51,9 +51,15 @@ def _features(node: Node) -> int:
 
 
 def _reaches_norm(value: Value) -> bool:
-    if any(isinstance(user.op, LayerNorm) for user in value.uses):
-        return True
-    return any(isinstance(user.op, (Add, *VIEWS)) and _reaches_norm(user.output) for user in value.uses)
+    met, pending = {value}, [value]
+    while pending:
+        for user in pending.pop().uses:
+            if isinstance(user.op, LayerNorm):
+                return True
+            if isinstance(user.op, (Add, *VIEWS)) and user.output not in met:
+                met.add(user.output)
+                pending.append(user.output)
+    return False
 
 
 def _rows(graph: Graph, value: Value) -> int:

@@ -288,3 +288,12 @@ def test_odd_heads_are_refused(target):
     graph = graph_of(Attention(2, 0.5, wide=True), *[TensorType(DType.BF16, (N, 5, 14))] * 3)
     with pytest.raises(CodegenError, match="attention test:1: expected heads of even width for bf16, got 7"):
         compile_graph(graph, target)
+
+
+def test_scores_in_bytes_take_the_product_of_bytes(every_target):
+    state = lower_for(attention_of_bytes((2, 40, 64, 64, 32)), every_target)
+    assemble(state)
+    text = state.code.assembly()
+    assert ("tdpbusd" in text) == every_target.matrix
+    assert ("vpmaddwd" in text) == (not every_target.int8_dot)
+    assert "vpdpbusd" in text or not every_target.int8_dot
