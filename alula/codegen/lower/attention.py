@@ -200,16 +200,11 @@ def emit_attention(chunk: Chunk, shape: Shape, batches: Dim) -> None:
     def tile(count: int, row: Int, valid: Int) -> None:
         scorer.score(count, valid, q.at(row * shape.q_rows.row))
         with e.loop(valid) as loop:
-            if shape.bias is None or bias is None:
-                most = scorer.largest(loop.index)
-            else:
-                most = scorer.add(loop.index, bias.at((row + loop.index) * e.dim(shape.bias.row)), shape.scale)
-            e.store(most, factors, loop.index * e.lanes)
+            added = None if bias is None or shape.bias is None else bias.at((row + loop.index) * e.dim(shape.bias.row))
+            e.store(scorer.largest(loop.index, added, shape.scale), factors, loop.index * e.lanes)
         with e.loop(valid) as loop:
             line, most = scorer.line(loop.index), e.load(factors, loop.index * e.lanes)
-            scale = (
-                scorer.scale(loop.index, shape.scale) if bias is None else 1.0
-            )  # beside a bias it is applied already
+            scale = scorer.scale(loop.index, shape.scale) if bias is None else 1.0
             total = weights_of_row(e, line, shape.m, scale, most, mixer.store(loop.index), shape.mixing.tiling.dot)
             e.store(1.0 / total, factors, loop.index * e.lanes)
 

@@ -76,7 +76,8 @@ class Scorer:
 
     def __post_init__(self) -> None:
         if self.scoring.in_bytes:
-            self.query_steps, self.query_zeros = (self.e.stack(self.scoring.tiling.rows * self.e.lanes) for _ in "sz")
+            room = self.scoring.tiling.rows * self.e.lanes
+            self.query_steps, self.query_zeros = self.e.stack(room), self.e.stack(room)
 
     def line(self, row: Int) -> Ptr:
         """The scores of a query of the tile."""
@@ -115,30 +116,22 @@ class Scorer:
             return scale
         return self.e.load(self.query_steps, row * self.e.lanes) * scale
 
-    def largest(self, row: Int) -> Vec:
-        """The largest score of a query, in every lane; those of bytes become floats."""
-        line, m = self.line(row), self.scoring.m
-        if not self.scoring.in_bytes:
-            return row_max(self.e, line, m)
+    def largest(self, row: Int, bias: Ptr | None, scale: float) -> Vec:
+        """The largest score of a query, in every lane; scaled already where a bias is added to it."""
+        e, line = self.e, self.line(row)
+        if bias is None and not self.scoring.in_bytes:
+            return row_max(e, line, self.scoring.m)
+        factor = None if bias is None else self.scale(row, scale)
 
         def written(piece: Piece) -> list[Vec]:
             values = self._values(row, line, piece)
-            store_parts(self.e, values, line, piece)
-            return inside(self.e, values, piece, float("-inf"))
-
-        return largest_of(self.e, m, written)
-
-    def add(self, row: Int, bias: Ptr, scale: float) -> Vec:
-        """Adds a bias to the scaled scores of a query; returns the largest, in every lane."""
-        e, line, factor = self.e, self.line(row), self.scale(row, scale)
-
-        def added(piece: Piece) -> list[Vec]:
-            pairs = zip(self._values(row, line, piece), load_parts(e, bias, piece), strict=True)
-            values = [e.fma(value, factor, more) for value, more in pairs]
+            if bias is not None and factor is not None:
+                more = load_parts(e, bias, piece)
+                values = [e.fma(value, factor, other) for value, other in zip(values, more, strict=True)]
             store_parts(e, values, line, piece)
             return inside(e, values, piece, float("-inf"))
 
-        return largest_of(e, self.scoring.m, added)
+        return largest_of(e, self.scoring.m, written)
 
     def _values(self, row: Int, line: Ptr, piece: Piece) -> list[Vec]:
         """Scores of a query as floats, but for its scale; what lies beyond the last key is any number."""
@@ -179,9 +172,7 @@ class Scorer:
             some = places[first : first + SUMMED_AT_ONCE]
             with e.loop(scoring.m, carried=[e.constant(0.0)] * len(some)) as loop:
                 row = k.at(loop.index * scoring.k_row)
-                loop.carry(
-                    [total + e.load(row, *place) for total, place in zip(loop.carried, some, strict=True)],
-                )
+                loop.carry([total + e.load(row, *place) for total, place in zip(loop.carried, some, strict=True)])
             for total, (column, mask) in zip(loop.carried, some, strict=True):
                 e.store(total * (1 / max(scoring.m, 1)), self.mean, column, mask)
 
@@ -190,10 +181,10 @@ class Scorer:
         e, scoring = self.e, self.scoring
         dot, depth, panel = scoring.tiling.dot, scoring.depth, panel_width(e.target)
         whole, rest = divmod(scoring.m, e.lanes)
-        source, packed = k.cast(dot.word), self.keys.cast(dot.word)
+        source = k.cast(dot.word)
 
         def turn(first: Int, count: int) -> None:
-            target = packed.at(first // panel * (panel * depth) + first % panel)
+            target = self._packed(first)
             for column in range(0, depth, e.lanes):
                 block, width = source.at(first * step + column), min(e.lanes, depth - column)
                 to = target.at(column * panel)
@@ -204,13 +195,19 @@ class Scorer:
         if rest:
             turn(e.int(whole * e.lanes), rest)
 
+    def _packed(self, key: Int) -> Ptr:
+        """The first word of a key; its next one is a panel further."""
+        panel = panel_width(self.e.target)
+        words = self.keys.cast(self.scoring.tiling.dot.word)
+        return words.at(key // panel * (panel * self.scoring.depth) + key % panel)
+
     def _sum_keys(self) -> None:
         """sums[m] = the sum of each key's bytes, as floats."""
         e, scoring, panel = self.e, self.scoring, panel_width(self.e.target)
         ones = e.constant(0x01010101, DType.I32)
         with e.loop(-(-scoring.m // e.lanes)) as loop:
             first = loop.index * e.lanes
-            block = self.keys.cast(DType.I32).at(first // panel * (panel * scoring.depth) + first % panel)
+            block = self._packed(first)
             with e.loop(scoring.depth, carried=[e.constant(0, DType.I32)]) as along:
                 (total,) = along.carried
                 key = e.load(block, along.index * panel)
