@@ -24,7 +24,8 @@ def use_bfloat16(graph: Graph) -> None:
     """Linear layers, convolutions and attention that are still in float32 take bfloat16 operands, in place.
 
     A product of two bfloat16 numbers is exact in float32: what is lost is the rounding of weights and activations to 8
-    significant bits.  What kernels make for products alone is rounded as it is written.
+    significant bits.  What kernels make for products alone is rounded as it is written.  Attention whose products are
+    both of bytes stays as it is.
     """
     stored: dict[Value, Value] = {}  # tied weights stay tied
     for node in narrowable(graph, DType.BF16):
@@ -40,17 +41,14 @@ def use_bfloat16(graph: Graph) -> None:
         graph.replace(node.output, output)
         graph.remove(node)
     for node in list(graph.nodes):
-        if isinstance(node.op, Attention) and not node.op.wide and _even_heads(node):
+        if isinstance(node.op, Attention) and not node.op.wide and not node.op.byte_scores and _even_heads(node):
             _replace(graph, node, *node.inputs)
     Repeat((HoistNarrowing(), RemoveDuplicates(), ReuseNarrow())).run(graph)
     verify(graph)
 
 
 def _replace(graph: Graph, node: Node, x: Value, *others: Value) -> None:
-    """The same op on narrow operands; a convolution that scales its input rounds it itself, biases stay as they are.
-
-    Scores of attention are no longer of bytes: rounding to them would take the time that they save.
-    """
+    """The same op on narrow operands; a convolution that scales its input rounds it itself, biases stay as they are."""
     assert isinstance(node.op, Linear | Conv2d | Attention)
     scaled = isinstance(node.op, Conv2d) and bool(node.op.scale)
     op = replace(node.op, wide=True)
@@ -58,7 +56,6 @@ def _replace(graph: Graph, node: Node, x: Value, *others: Value) -> None:
         narrow = x if scaled else graph.add(NARROW, x)
         operands = list(others)
         if isinstance(op, Attention):
-            op = replace(op, byte_scores=False)
             operands[:2] = [graph.add(NARROW, value) for value in others[:2]]
         output = graph.add(op, narrow, *operands)
     graph.replace(node.output, output)

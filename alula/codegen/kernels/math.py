@@ -91,14 +91,17 @@ def _exp_inside(e: Emitter, x: Vec) -> Vec:
 
 
 def exp2_coarse(e: Emitter, x: Vec) -> Vec:
-    """2**x for x up to 127, to 3e-6 of it; below 2**-126 it is 2**-126.  For what is narrowed.  10 operations."""
+    """2**x for x up to 127, to 3e-6 of it; below 2**-125 it is 2**-125.  For what is narrowed.  10 operations."""
     fraction, whole = _exp2_parts(e, x)
     return fraction * whole
 
 
 def _exp2_parts(e: Emitter, x: Vec) -> tuple[Vec, Vec]:
-    """(2**f, 2**n), whose product is `exp2_coarse`: n whole, |f| <= 1/2."""
-    inside = e.max(e.like(x, -126.0), x)
+    """(2**f, 2**n), whose product is `exp2_coarse`: n whole, |f| <= 1/2.
+
+    From -125 on that product is normal; subnormal ones take some processors a hundred cycles.
+    """
+    inside = e.max(e.like(x, -125.0), x)
     shifter = SHIFTER + 127
     shifted = inside + shifter
     f = inside - (shifted - shifter)
