@@ -168,6 +168,7 @@ class Emitter:
         self.sizes = dict(sizes or {})
         self.threads = self.int(1)
         self.parameters: list[Vec] = []
+        self._times = 1
 
     @property
     def target(self) -> CpuTarget:
@@ -176,8 +177,8 @@ class Emitter:
 
     @property
     def lanes(self) -> Whole:
-        """f32 elements of one vector register."""
-        return self.target.lanes(32)
+        """f32 elements of one vector register, or of so many as vectors are `long`."""
+        return self.target.lanes(32) * self._times
 
     # Integers and conditions
 
@@ -196,6 +197,10 @@ class Emitter:
     def select(self, condition: Cond, yes: Index, no: Index) -> Int:
         """yes where the condition holds, else no."""
         return Int(self, self.b.select(condition.value, self.int(yes).value, self.int(no).value))
+
+    def either(self, condition: Cond, yes: Ptr, no: Ptr) -> Ptr:
+        """The address `yes` where the condition holds, else `no`."""
+        return Ptr(self, self.b.select(condition.value, yes.value, no.value), yes.dtype)
 
     def dim(self, dim: Dim) -> Int:
         """A dimension at run time."""
@@ -356,6 +361,27 @@ class Emitter:
         single = self.b.insert_element(ir.Constant(type, ir.Undefined), scalar, ir.Constant(I32, 0))
         zeros = ir.Constant(ir.VectorType(I32, self.lanes), [ir.Constant(I32, 0)] * self.lanes)
         return Vec(self, self.b.shuffle_vector(single, ir.Constant(type, ir.Undefined), zeros))
+
+    @contextmanager
+    def long(self, times: Whole) -> Iterator[None]:
+        """Vectors are of so many registers, a power of two: LLVM does each operation on one of them after the other."""
+        parameters, self.parameters = self.parameters, [self.joined([vector] * times) for vector in self.parameters]
+        self._times = times
+        yield
+        self._times, self.parameters = 1, parameters
+
+    def joined(self, vectors: Sequence[Vec]) -> Vec:
+        """One vector of all elements of a power of two vectors."""
+        while len(vectors) > 1:
+            pairs = zip(vectors[::2], vectors[1::2], strict=True)
+            vectors = [self.shuffle(a, b, range(a.lanes + b.lanes)) for a, b in pairs]
+        return vectors[0]
+
+    def parted(self, vector: Vec, parts: Whole) -> list[Vec]:
+        """The vectors that were joined."""
+        lanes = vector.lanes // parts
+        starts = range(0, vector.lanes, lanes)
+        return [self.shuffle(vector, vector, range(start, start + lanes)) for start in starts]
 
     def shuffle(self, a: Vec, b: Vec, lanes: Sequence[Whole]) -> Vec:
         """The chosen lanes of a then b."""

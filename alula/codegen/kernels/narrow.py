@@ -21,15 +21,19 @@ def to_bf16(e: Emitter, x: Vec) -> Vec:
     Where the processor has the instruction, subnormal numbers become 0; else they are rounded as all others are.
     """
     if e.target.bf16_round:
-        pairs = ir.VectorType(BFloat(), x.lanes)
-        name = f"llvm.x86.avx512bf16.cvtneps2bf16.{32 * x.lanes}"
-        return Vec(e, e.b.bitcast(e.intrinsic(name, pairs, x.value), e.type(DType.I16, x.lanes)))
+        return e.joined([_instruction(e, part) for part in e.parted(x, max(1, x.lanes // e.target.lanes()))])
     bits = e.bitcast(x, DType.I32)
     odd = e.arithmetic("and_", e.arithmetic("lshr", bits, 16), 1)
     rounded = e.arithmetic("lshr", bits + 0x7FFF + odd, 16)
     quiet = e.arithmetic("or_", e.arithmetic("lshr", bits, 16), 0x40)
     nan = e.b.fcmp_unordered("uno", x.value, x.value)
     return e.convert(e.blend(nan, quiet, rounded), "trunc", DType.I16)
+
+
+def _instruction(e: Emitter, x: Vec) -> Vec:
+    name = f"llvm.x86.avx512bf16.cvtneps2bf16.{32 * x.lanes}"
+    rounded = e.intrinsic(name, ir.VectorType(BFloat(), x.lanes), x.value)
+    return Vec(e, e.b.bitcast(rounded, e.type(DType.I16, x.lanes)))
 
 
 def exact(e: Emitter, x: Vec, dtype: DType) -> Vec:

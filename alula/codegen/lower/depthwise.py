@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -128,18 +129,22 @@ class Work:
                 for number, tap in uses:
                     sums[number] = e.fma(pixel, weights[tap], sums[number])
             loop.carry(sums)
-        for number, total in enumerate(loop.carried):
-            self._write(start + number, total, column, mask)
+        self._write(start, loop.carried, column, mask)
 
     def _pixel(self, line: Ptr, offset: int, mask: ir.Value | None) -> Vec:
         value = as_f32(self.e, self.e.load(line, offset, mask), line.dtype)
         return value - float(self.window.op.zero) if self.window.op.zero else value
 
-    def _write(self, place: Int, total: Vec, column: Int, mask: ir.Value | None) -> None:
-        e, expression, row = self.e, self.window.epilogue, self.row + place
-        bases = [p.at(o.row_offset(e, row)) for p, o in zip(self.extra, expression.operands, strict=True)]
-        value = expression.emit(e, [total], loader(e, expression.operands, bases, column, mask))
-        e.store(value, self.out, row * self.window.spacing + column, mask)
+    def _write(self, place: Int, totals: Sequence[Vec], column: Int, mask: ir.Value | None) -> None:
+        """Of places one after the other, from `place` on."""
+        e, expression = self.e, self.window.epilogue
+        rows = [self.row + place + n for n in range(len(totals))]
+        loads = []
+        for row in rows:
+            bases = [p.at(o.row_offset(e, row)) for p, o in zip(self.extra, expression.operands, strict=True)]
+            loads.append(loader(e, expression.operands, bases, column, mask))
+        for row, value in zip(rows, expression.emit_several(e, totals, loads), strict=True):
+            e.store(value, self.out, row * self.window.spacing + column, mask)
 
 
 def _uses(taps: list[list[int]], stride: int, dilation: int) -> list[tuple[int, list[tuple[int, int]]]]:

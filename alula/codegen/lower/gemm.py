@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from alula.codegen.expression import Expression, Operand
+from alula.codegen.expression import Expression, Operand, vectors_together
 from alula.codegen.groups import Group
 from alula.codegen.kernels.dot import dot_for
 from alula.codegen.kernels.elementwise import as_f32
@@ -15,7 +15,7 @@ from alula.codegen.kernels.tile import panel_width
 from alula.codegen.kernels.tiling import Early, Strides, Tiling, call_tile, for_tiles, tiling_for
 from alula.codegen.lower.builder import Builder
 from alula.codegen.lowering import Chunk, Count, Lowering, lowers
-from alula.codegen.vector import Emitter, Int, Ptr, Vec
+from alula.codegen.vector import Cond, Emitter, Int, Ptr, Vec
 from alula.codegen.views import View
 from alula.core.dims import Dim
 from alula.core.dtype import DType
@@ -248,28 +248,49 @@ def emit_epilogue(
 ) -> None:
     """The tile's sums, through the epilogue, to rows from `first` of c, columns from `column` of the group.
 
-    With `lines`, row `first` of c is place 0 and places beyond the used ones of a line are left out.
+    With `lines`, row `first` of c is place 0 and places beyond the used ones of a line are left out.  Several rows are
+    done together; what is beyond the last one is written aside.
     """
-    ragged = panels.n % panels.panel != 0
-    operands = panels.epilogue.operands
+    operands, several = panels.epilogue.operands, max(1, vectors_together(e.target) * e.lanes // panels.panel)
+    masks = _masks(e, panels, column)
+    aside = e.stack(panels.panel, c.dtype)
+    offsets = range(0, panels.panel, e.lanes)
+    with e.loop((rows + (several - 1)) // several) as loop:
+        sums, loads, targets = [], [], []
+        for n in range(several):
+            number = loop.index * several + n
+            index = number.min(rows - 1) if n else number
+            row, used = _row_of(lines, first, index)
+            conditions = [*([number < rows] if n else []), *([] if used is None else [used])]
+            bases = [p.at(o.row_offset(e, row)) for p, o in zip(extra, operands, strict=True)]
+            for offset, mask in zip(offsets, masks, strict=True):
+                place = group * panels.n + column + offset
+                sums.append(e.load(room, index * panels.panel + offset))
+                loads.append(loader(e, operands, bases, place, mask))
+                target = c.at(row * panels.ldc + place)
+                for condition in conditions:
+                    target = e.either(condition, target, aside.at(offset))
+                targets.append(target)
+        values = panels.epilogue.emit_several(e, sums, loads)
+        for value, target, mask in zip(values, targets, masks * several, strict=True):
+            e.store(value, target, 0, mask)
 
-    def write(index: Int, row: Int) -> None:
-        bases = [p.at(o.row_offset(e, row)) for p, o in zip(extra, operands, strict=True)]
-        for offset in range(0, panels.panel, e.lanes):
-            mask = e.mask((e.int(panels.n) - column - offset).max(0)) if ragged else None
-            place = group * panels.n + column + offset
-            total = e.load(room, index * panels.panel + offset)
-            value = panels.epilogue.emit(e, [total], loader(e, operands, bases, place, mask))
-            e.store(value, c, row * panels.ldc + place, mask)
 
-    with e.loop(rows) as loop:
-        if lines is None:
-            write(loop.index, first + loop.index)
-        else:
-            spot = lines.first + loop.index
-            line, place = spot // lines.width, spot % lines.width
-            with e.when(place < lines.used):
-                write(loop.index, first + line * lines.used + place)
+def _masks(e: Emitter, panels: Panels, column: Int) -> list[ir.Value | None]:
+    """Which columns of each vector of a panel there are; None stands for all."""
+    offsets = range(0, panels.panel, e.lanes)
+    if panels.n % panels.panel == 0:
+        return [None for _ in offsets]
+    return [e.mask((e.int(panels.n) - column - offset).max(0)) for offset in offsets]
+
+
+def _row_of(lines: Lines | None, first: Int, index: Int) -> tuple[Int, Cond | None]:
+    """The row of c that a row of the tile is, and where that depends whether it is one; else it is one close by."""
+    if lines is None:
+        return first + index, None
+    spot = lines.first + index
+    line, place = spot // lines.width, spot % lines.width
+    return first + line * lines.used + place.min(lines.used - 1), place < lines.used
 
 
 def loader(

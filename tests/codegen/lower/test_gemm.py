@@ -1,6 +1,7 @@
 """Linear lowered: every tail of rows and columns, epilogues, packed weights."""
 
 import ctypes
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -28,11 +29,11 @@ from alula.codegen.vector import Emitter, Int, Ptr
 from alula.codegen.views import Space
 from alula.core.dtype import DType
 from alula.core.errors import CodegenError
-from alula.core.target import AVX2, AVX512
+from alula.core.target import AVX2, AVX512, AVX512_BF16, AVX512_VNNI
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
 from alula.ops.attention import Attention
-from alula.ops.elementwise import Add, Cast, Gelu, Mul, Neg, Relu
+from alula.ops.elementwise import Add, Cast, Gelu, Mul, Neg, Relu, Silu
 from alula.ops.matmul import Linear
 from alula.ops.quantize import Quantize
 from alula.ops.shape import Reshape, Slice, Transpose
@@ -244,6 +245,21 @@ def test_epilogues_of_bytes(every_target, compiled):
     assert np.unique(result.outputs[0]).size > 100
     assert program.labels[-1] == "linear+cast+add+mul+mul+gelu+add+quantize"
     assert set(program.labels[:-1]) <= {"copy"}
+
+
+@pytest.mark.parametrize(("target", "vectors"), [(AVX2, 2), (AVX512_VNNI, 4), (AVX512_BF16, 4)])
+@pytest.mark.parametrize("narrowing", [Quantize(0.3, 20), Cast(DType.BF16)], ids=lambda op: op.name)
+def test_vectors_of_an_epilogue_are_computed_side_by_side(target, vectors, narrowing):
+    """Sums of several are made floats before the first of them is through: their chains of operations overlap."""
+    graph = narrow_linear(target, DType.I8, 64, 64, 64, chain=[Cast(DType.F32), Silu(), narrowing])
+    state = lower_for(graph, target)
+    assemble(state)
+    lines = state.code.assembly().splitlines()
+    first = next(n for n, line in enumerate(lines) if "vcvtdq2ps" in line)
+    last = next(n for n, line in enumerate(lines[first:], first) if re.search(r"\tj\w+\t", line))
+    of_a_turn = [line.split()[0] for line in lines[first:last] if line.startswith("\tv")]
+    assert of_a_turn.count("vcvtdq2ps") == vectors
+    assert "vcvtdq2ps" not in of_a_turn[len(of_a_turn) // 2 :]
 
 
 def test_epilogues_of_bfloat16(every_target, compiled):
