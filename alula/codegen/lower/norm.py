@@ -1,4 +1,4 @@
-"""LayerNorm: each row in three passes over the cache."""
+"""LayerNorm: rows in three passes over the cache."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from dataclasses import dataclass
 from alula.codegen.expression import Expression
 from alula.codegen.groups import Group
 from alula.codegen.kernels import math
-from alula.codegen.kernels.rows import Piece, fold_row, inside, load_parts, parts, store_parts
+from alula.codegen.kernels.rows import (
+    Piece,
+    fold_row,
+    groups_of_rows,
+    inside,
+    load_parts,
+    load_rows,
+    of_each,
+    parts,
+    side_by_side,
+    store_parts,
+)
 from alula.codegen.lower.builder import Builder, narrow, narrowing
-from alula.codegen.lower.quantize import quantize_row
-from alula.codegen.lower.sharing import chunks, rows_a_chunk, rows_of
+from alula.codegen.lower.quantize import quantize_rows
+from alula.codegen.lower.sharing import chunks, ends_of, rows_a_chunk
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Vec
 from alula.core.dims import Dim
@@ -46,9 +57,9 @@ def lower_layer_norm(state: Lowering, group: Group) -> None:
     eps = node.op.eps  # type: ignore[attr-defined]
     builder = Builder(state, seeds=1) if by_rows else narrowing(state, group)
     shape = Shape(rows, stride, count, eps, builder.expression(()))
-    block = rows_a_chunk(count * 2)
+    block = rows_a_chunk(count * 2, side_by_side(state.target))
     if by_rows:
-        state.scratch(count)
+        state.scratch(count * side_by_side(state.target))
     numbers = builder.parameters
     kernel = state.kernel("layer_norm", shape, views, lambda chunk: emit_layer_norm(chunk, shape, block), len(numbers))
     label = "+".join(other.op.name for other in group.nodes)
@@ -56,31 +67,38 @@ def lower_layer_norm(state: Lowering, group: Group) -> None:
 
 
 def emit_layer_norm(chunk: Chunk, shape: Shape, block: int) -> None:
-    """One chunk: `block` rows."""
+    """One chunk: `block` rows, some of them side by side."""
     e, (x, gamma, beta, y, *scales), count = chunk.e, chunk.operands, shape.count
-    zeros = [e.constant(0.0)] * parts(e)
-    with rows_of(chunk, shape.rows, block) as row:
-        source, target = x.at(row * shape.stride), y.at(row * count)
+    with groups_of_rows(e, *ends_of(chunk, shape.rows, block)) as rows:
+        zeros = [e.constant(0.0)] * (parts(e) * len(rows))
+        sources, targets = [x.at(row * shape.stride) for row in rows], [y.at(row * count) for row in rows]
+
+        def mean_of(sums: Sequence[Vec]) -> list[Vec]:
+            return [e.spread(math.tree_add(e, some)) * (1 / count) for some in of_each(sums, len(rows))]
 
         def total(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
-            return [a + b for a, b in zip(sums, load_parts(e, source, piece), strict=True)]
+            return [a + b for a, b in zip(sums, load_rows(e, sources, piece), strict=True)]
 
-        mean = e.spread(math.tree_add(e, fold_row(e, count, zeros, total))) * (1 / count)
+        means = mean_of(fold_row(e, count, zeros, total))
+
+        def centred(piece: Piece) -> list[list[Vec]]:
+            values = of_each(load_rows(e, sources, piece), len(rows))
+            return [[value - mean for value in row] for row, mean in zip(values, means, strict=True)]
 
         def squares(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
-            centred = inside(e, [v - mean for v in load_parts(e, source, piece)], piece, 0.0)
-            return [e.fma(v, v, s) for v, s in zip(centred, sums, strict=True)]
+            values = [value for row in centred(piece) for value in inside(e, row, piece, 0.0)]
+            return [e.fma(value, value, s) for value, s in zip(values, sums, strict=True)]
 
-        variance = e.spread(math.tree_add(e, fold_row(e, count, zeros, squares))) * (1 / count)
-        factor = math.rsqrt(e, variance + shape.eps)
-        normalised = chunk.scratch if scales else target
+        factors = [math.rsqrt(e, variance + shape.eps) for variance in mean_of(fold_row(e, count, zeros, squares))]
+        normalised = [chunk.scratch.at(n * count) for n in range(len(rows))] if scales else targets
 
         def normalise(piece: Piece, none: Sequence[Vec]) -> list[Vec]:
-            rows = zip(*(load_parts(e, row, piece) for row in (source, gamma, beta)), strict=True)
-            values = [e.fma((v - mean) * factor, g, b) for v, g, b in rows]
-            store_parts(e, [narrow(e, shape.narrowing, value) for value in values], normalised, piece)
+            scale, shift = (load_parts(e, row, piece) for row in (gamma, beta))
+            for row, factor, target in zip(centred(piece), factors, normalised, strict=True):
+                values = [e.fma(value * factor, g, b) for value, g, b in zip(row, scale, shift, strict=True)]
+                store_parts(e, [narrow(e, shape.narrowing, value) for value in values], target, piece)
             return []
 
         fold_row(e, count, [], normalise)
         if scales:
-            quantize_row(e, normalised, target, [one.at(row) for one in scales], count)
+            quantize_rows(e, normalised, targets, [[one.at(row) for one in scales] for row in rows], count)

@@ -7,8 +7,17 @@ from collections.abc import Sequence
 from alula.codegen.groups import Group
 from alula.codegen.kernels import math
 from alula.codegen.kernels.narrow import to_bytes
-from alula.codegen.kernels.rows import Piece, fold_row, load_parts, parts, store_parts
-from alula.codegen.lower.sharing import chunks, rows_a_chunk, rows_of
+from alula.codegen.kernels.rows import (
+    Piece,
+    fold_row,
+    groups_of_rows,
+    load_rows,
+    of_each,
+    parts,
+    side_by_side,
+    store_parts,
+)
+from alula.codegen.lower.sharing import chunks, ends_of, rows_a_chunk
 from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Ptr, Vec
 from alula.ir.types import fixed
@@ -24,42 +33,48 @@ def lower_quantize_rows(state: Lowering, group: Group) -> None:
     rows, stride = source.rows() or (1, 0)
     count = fixed(x.type.shape[-1], "row length")
     q, scales, zeros = (state.output(value) for value in node.outputs)
-    block, views = rows_a_chunk(count * 2), [source, q, scales, zeros]
+    block, views = rows_a_chunk(count * 2, side_by_side(state.target)), [source, q, scales, zeros]
 
     def body(chunk: Chunk) -> None:
         e, (given, bytes, *ones) = chunk.e, chunk.operands
-        with rows_of(chunk, rows, block) as row:
-            quantize_row(e, given.at(row * stride), bytes.at(row * count), [one.at(row) for one in ones], count)
+        with groups_of_rows(e, *ends_of(chunk, rows, block)) as some:
+            sources, targets = ([p.at(row * step) for row in some] for p, step in ((given, stride), (bytes, count)))
+            quantize_rows(e, sources, targets, [[one.at(row) for one in ones] for row in some], count)
 
     kernel = state.kernel("quantize_rows", (rows, stride, count), views, body)
     state.step(kernel, views, q, lambda e: chunks(e, rows, block), node.op.name)
 
 
-def quantize_row(e: Emitter, source: Ptr, target: Ptr, ones: Sequence[Ptr], count: int) -> None:
-    """target[count] = the row as bytes; to `ones`, what a step of them is worth, and the byte that stands for 0."""
-    for value, place in zip(bytes_of_row(e, source, target, count), ones, strict=True):
-        e.b.store(e.lane(value, 0), place.value, align=4)
+def quantize_rows(
+    e: Emitter, sources: Sequence[Ptr], targets: Sequence[Ptr], ones: Sequence[Sequence[Ptr]], count: int
+) -> None:
+    """targets[count] = rows as bytes; to `ones` of each, what a step is worth and the byte that stands for 0."""
+    for values, places in zip(bytes_of_rows(e, sources, targets, count), ones, strict=True):
+        for value, place in zip(values, places, strict=True):
+            e.b.store(e.lane(value, 0), place.value, align=4)
 
 
-def bytes_of_row(e: Emitter, source: Ptr, target: Ptr, count: int) -> tuple[Vec, Vec]:
-    """target[count] = the row as bytes; their scale and zero, in every lane."""
-    half = parts(e)
+def bytes_of_rows(e: Emitter, sources: Sequence[Ptr], targets: Sequence[Ptr], count: int) -> list[tuple[Vec, Vec]]:
+    """targets[count] = rows as bytes; scale and zero of each, in every lane."""
+    half = parts(e) * len(sources)
 
     def further(piece: Piece, ends: Sequence[Vec]) -> list[Vec]:
-        values = load_parts(e, source, piece)
+        values = load_rows(e, sources, piece)
         lows = [e.min(value, end) for value, end in zip(values, ends[:half], strict=True)]
         return lows + [e.max(value, end) for value, end in zip(values, ends[half:], strict=True)]
 
     ends = fold_row(e, count, [e.constant(0.0)] * (2 * half), further)
-    low = -e.spread(math.tree_max(e, [-end for end in ends[:half]]))
-    span = e.spread(math.tree_max(e, ends[half:])) - low
-    factor = e.choose(">", span, 0.0, float(LARGEST_BYTE) / span, 0.0)
-    shifter = e.fma(-low, factor, math.SHIFTER)
+    lows = [-e.spread(math.tree_max(e, [-end for end in some])) for some in of_each(ends[:half], len(sources))]
+    highs = [e.spread(math.tree_max(e, some)) for some in of_each(ends[half:], len(sources))]
+    spans = [high - low for high, low in zip(highs, lows, strict=True)]
+    factors = [e.choose(">", span, 0.0, float(LARGEST_BYTE) / span, 0.0) for span in spans]
+    shifters = [e.fma(-low, factor, math.SHIFTER) for low, factor in zip(lows, factors, strict=True)]
 
     def levels(piece: Piece, none: Sequence[Vec]) -> list[Vec]:
-        values = [to_bytes(e, value, factor, shifter) for value in load_parts(e, source, piece)]
-        store_parts(e, values, target, piece)
+        values = of_each(load_rows(e, sources, piece), len(sources))
+        for row, target, factor, shifter in zip(values, targets, factors, shifters, strict=True):
+            store_parts(e, [to_bytes(e, value, factor, shifter) for value in row], target, piece)
         return []
 
     fold_row(e, count, [], levels)
-    return span * (1 / LARGEST_BYTE), shifter - math.SHIFTER
+    return [(span * (1 / LARGEST_BYTE), shifter - math.SHIFTER) for span, shifter in zip(spans, shifters, strict=True)]

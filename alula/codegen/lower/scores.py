@@ -10,12 +10,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from alula.codegen.kernels.dot import DOT_INT8, dot_parts
-from alula.codegen.kernels.math import SHIFTER
-from alula.codegen.kernels.rows import Piece, columns, fold_row, inside, largest_of, load_parts, row_max, store_parts
+from alula.codegen.kernels.math import SHIFTER, tree_max
+from alula.codegen.kernels.rows import (
+    Piece,
+    columns,
+    fold_row,
+    groups_of_rows,
+    inside,
+    largest_of,
+    load_parts,
+    load_rows,
+    of_each,
+    parts,
+    row_max,
+    store_parts,
+)
 from alula.codegen.kernels.tile import panel_width
 from alula.codegen.kernels.tiling import Strides, Tiling, call_tile
 from alula.codegen.kernels.transpose import emit_transpose
-from alula.codegen.lower.quantize import bytes_of_row
+from alula.codegen.lower.quantize import bytes_of_rows
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.core.dtype import DType
 from alula.core.target import CpuTarget
@@ -90,10 +103,11 @@ class Scorer:
             return
         e, scoring = self.e, self.scoring
         self._find_mean(k)
-        with e.loop(scoring.m) as loop:
-            target = self.levels.at(loop.index * scoring.depth).cast(DType.I8)
-            step = self._key_bytes(k.at(loop.index * scoring.k_row), target)
-            e.b.store(e.lane(step, 0), self.steps.at(loop.index).value, align=4)
+        with groups_of_rows(e, scoring.m) as keys:
+            targets = [self.levels.at(key * scoring.depth).cast(DType.I8) for key in keys]
+            steps = self._key_bytes([k.at(key * scoring.k_row) for key in keys], targets)
+            for key, step in zip(keys, steps, strict=True):
+                e.b.store(e.lane(step, 0), self.steps.at(key).value, align=4)
         self._pack(self.levels, scoring.depth)
         self._sum_keys()
 
@@ -103,11 +117,12 @@ class Scorer:
         if not scoring.in_bytes:
             self._multiply(count, q, scoring.q_row // scoring.tiling.dot.group)
             return
-        with e.loop(valid) as loop:
-            row, target = q.at(loop.index * scoring.q_row), self.queries.at(loop.index * scoring.depth).cast(DType.U8)
-            step, zero = bytes_of_row(e, row, target, scoring.d)
-            e.store(step, self.query_steps, loop.index * e.lanes)
-            e.store(zero, self.query_zeros, loop.index * e.lanes)
+        with groups_of_rows(e, valid) as rows:
+            targets = [self.queries.at(row * scoring.depth).cast(DType.U8) for row in rows]
+            found = bytes_of_rows(e, [q.at(row * scoring.q_row) for row in rows], targets, scoring.d)
+            for row, (step, zero) in zip(rows, found, strict=True):
+                e.store(step, self.query_steps, row * e.lanes)
+                e.store(zero, self.query_zeros, row * e.lanes)
         self._multiply(count, self.queries, scoring.depth)
 
     def scale(self, row: Int, scale: float) -> Vec | float:
@@ -145,24 +160,31 @@ class Scorer:
             values.append(e.fma(zero, e.load(self.sums, column), total) * e.load(self.steps, column))
         return values
 
-    def _key_bytes(self, k: Ptr, target: Ptr) -> Vec:
-        """target[d] = a key less the mean, as signed bytes; what a step of them is worth, in every lane."""
+    def _key_bytes(self, keys: Sequence[Ptr], targets: Sequence[Ptr]) -> list[Vec]:
+        """targets[d] = keys less the mean, as signed bytes; what a step of each is worth, in every lane."""
         e, d = self.e, self.scoring.d
 
-        def centred(piece: Piece) -> list[Vec]:
-            pairs = zip(load_parts(e, k, piece), load_parts(e, self.mean, piece), strict=True)
-            return [value - mean for value, mean in pairs]
+        def centred(piece: Piece) -> list[list[Vec]]:
+            mean = load_parts(e, self.mean, piece)
+            rows = of_each(load_rows(e, keys, piece), len(keys))
+            return [[value - middle for value, middle in zip(row, mean, strict=True)] for row in rows]
 
-        largest = largest_of(e, d, lambda piece: [e.unary("fabs", value) for value in centred(piece)])
-        factor = e.choose(">", largest, 0.0, float(STEPS) / largest, 0.0)
+        def further(piece: Piece, most: Sequence[Vec]) -> list[Vec]:
+            sizes = [e.unary("fabs", value) for row in centred(piece) for value in row]
+            return [e.max(size, best) for size, best in zip(sizes, most, strict=True)]
+
+        most = fold_row(e, d, [e.constant(0.0)] * (parts(e) * len(keys)), further)
+        largest = [e.spread(tree_max(e, some)) for some in of_each(most, len(keys))]
+        factors = [e.choose(">", size, 0.0, float(STEPS) / size, 0.0) for size in largest]
 
         def levels(piece: Piece, none: Sequence[Vec]) -> list[Vec]:
-            words = [e.bitcast(e.fma(value, factor, SHIFTER), DType.I32) for value in centred(piece)]
-            store_parts(e, [e.convert(word, "trunc", DType.I8) for word in words], target, piece)
+            for row, factor, target in zip(centred(piece), factors, targets, strict=True):
+                words = [e.bitcast(e.fma(value, factor, SHIFTER), DType.I32) for value in row]
+                store_parts(e, [e.convert(word, "trunc", DType.I8) for word in words], target, piece)
             return []
 
         fold_row(e, d, [], levels)
-        return largest * (1 / STEPS)
+        return [size * (1 / STEPS) for size in largest]
 
     def _find_mean(self, k: Ptr) -> None:
         """The mean of all keys."""

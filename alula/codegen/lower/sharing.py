@@ -14,9 +14,10 @@ from alula.core.dims import Dim, known_multiple
 CHUNK_WORK = 16384  # elements read, of a few operations each: some microseconds
 
 
-def rows_a_chunk(work: Dim) -> int:
-    """Rows of `work` elements each that make a chunk; one where their size is not fixed."""
-    return max(1, CHUNK_WORK // max(work, 1)) if isinstance(work, int) else 1
+def rows_a_chunk(work: Dim, group: int = 1) -> int:
+    """Rows of `work` elements each that make a chunk, in whole groups; one group where their size is not fixed."""
+    fitting = CHUNK_WORK // max(work, 1) if isinstance(work, int) else 1
+    return max(1, -(-fitting // group)) * group
 
 
 def chunks(e: Emitter, rows: Dim, block: int) -> Int:
@@ -24,11 +25,17 @@ def chunks(e: Emitter, rows: Dim, block: int) -> Int:
     return (e.dim(rows) + (block - 1)) // block
 
 
+def ends_of(chunk: Chunk, rows: Dim, block: int) -> tuple[Int, Int]:
+    """The row after the chunk's last one, and its first."""
+    first = chunk.number * block
+    return (first + block).min(chunk.e.dim(rows)), first
+
+
 @contextmanager
 def rows_of(chunk: Chunk, rows: Dim, block: int) -> Iterator[Int]:
     """The block runs for each row of the chunk; gives its number."""
-    first = chunk.number * block
-    with chunk.e.loop((first + block).min(chunk.e.dim(rows)), start=first) as loop:
+    stop, first = ends_of(chunk, rows, block)
+    with chunk.e.loop(stop, start=first) as loop:
         yield loop.index
 
 
