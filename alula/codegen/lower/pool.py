@@ -58,13 +58,27 @@ def emit_pixel(e: Emitter, pool: Pool, source: Ptr, target: Ptr, row: Int) -> No
     image = source.at(n * e.dim(pool.strides[0]))
     across, down = _span(e, pool, 0, y, pool.h), _span(e, pool, 1, x, pool.w)
     count = _count(e, pool, (y, x), (across, down))
-    columns, wide = e.dim(c), VECTORS * e.lanes
-    whole = columns // wide * wide
     output = target.at(row * e.dim(pool.spacing))
+
+    def channels(column: Int, vectors: int, left: Int | None = None) -> None:
+        _emit_channels(e, pool, image, output, column, (across, down), count, vectors, left)
+
+    wide = VECTORS * e.lanes
+    whole = e.dim(c) // wide * wide
     with e.loop(whole, step=wide) as loop:
-        _emit_channels(e, pool, image, output, loop.index, (across, down), count, VECTORS, None)
-    with e.loop(columns, start=whole, step=e.lanes) as loop:
-        _emit_channels(e, pool, image, output, loop.index, (across, down), count, 1, columns)
+        channels(loop.index, VECTORS)
+    if not isinstance(c, int):
+        with e.loop(e.dim(c), start=whole, step=e.lanes) as loop:
+            channels(loop.index, 1, e.dim(c) - loop.index)
+        return
+    start, vectors = c // wide * wide, VECTORS // 2
+    while vectors:
+        if c - start >= vectors * e.lanes:
+            channels(e.int(start), vectors)
+            start += vectors * e.lanes
+        vectors //= 2
+    if start < c:
+        channels(e.int(start), 1, e.int(c - start))
 
 
 def _span(e: Emitter, pool: Pool, i: int, place: Int, size: Dim) -> tuple[Int, Int]:
@@ -96,22 +110,23 @@ def _emit_channels(
     spans: Sequence[tuple[Int, Int]],
     count: Vec | None,
     vectors: int,
-    columns: Int | None,
+    left: Int | None,
 ) -> None:
-    """So many vectors of channels from `column`; masked where `columns` says how many there are."""
-    (top, bottom), (left, right) = spans
-    start, combine = _combination(e, image.dtype, count)
-    mask = None if columns is None else e.mask(columns - column)
-    with e.loop(bottom, [start] * vectors, start=top) as outer:
-        line = image.at(outer.index * e.dim(pool.strides[1])).at(column)
-        with e.loop(right, outer.carried, start=left) as inner:
-            pixel = line.at(inner.index * e.dim(pool.strides[2]))
-            loaded = [e.load(pixel, v * e.lanes, mask) for v in range(vectors)]
-            inner.carry([combine(total, new) for total, new in zip(inner.carried, loaded, strict=True)])
-        outer.carry(inner.carried)
-    for v, total in enumerate(outer.carried):
-        result = total if count is None else total / count
-        e.store(exact(e, result, output.dtype) if result.is_float else result, output, column + v * e.lanes, mask)
+    """So many vectors of channels from `column`, as one; masked where only so many channels are left."""
+    (top, bottom), (first, last) = spans
+    divisor = None if count is None else e.joined([count] * vectors)
+    with e.long(vectors):
+        start, combine = _combination(e, image.dtype, count)
+        mask = None if left is None else e.mask(left)
+        with e.loop(bottom, [start], start=top) as outer:
+            line = image.at(outer.index * e.dim(pool.strides[1])).at(column)
+            with e.loop(last, outer.carried, start=first) as inner:
+                loaded = e.load(line.at(inner.index * e.dim(pool.strides[2])), 0, mask)
+                inner.carry([combine(inner.carried[0], loaded)])
+            outer.carry(inner.carried)
+        (total,) = outer.carried
+        result = total if divisor is None else total / divisor
+        e.store(exact(e, result, output.dtype) if result.is_float else result, output, column, mask)
 
 
 def _combination(e: Emitter, dtype: DType, count: Vec | None) -> tuple[Vec, Callable[[Vec, Vec], Vec]]:
