@@ -72,7 +72,8 @@ def _activation(graph: Graph, value: Value, observed: Observed, factors: Floats 
     spread = Spread.of(numbers, amounts, weighed, ends, moving)
     ranges = {name: algorithm(spread) for name, algorithm in ALGORITHMS.items()}
     rows = by_rows(graph, value, observed, ends)
-    return Activation(ranges, observed.low, observed.high, observed.mean, factors, rows)
+    moments = observed.sketch.moments(observed.squares, s)
+    return Activation(ranges, observed.low, observed.high, observed.mean, factors, rows, moments)
 
 
 def _weights(graph: Graph, value: Value, s: Floats) -> Floats:

@@ -15,13 +15,14 @@ from alula.core.errors import UsageError
 from alula.core.files import atomic_write
 from alula.ir.graph import Graph
 from alula.quant.histogram import Floats
+from alula.quant.moments import Moments
 from alula.quant.ranges import Range
 from alula.quant.thresholds import ALGORITHMS
 
 VERSION = 1
 DIGITS = 7  # of a number in a file: a float32's
 VECTORS = ("low", "high", "mean")
-FACTORS, BY_ROWS = "factors", "by rows"
+FACTORS, BY_ROWS, MOMENTS = "factors", "by rows", "moments"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Activation:
     """Of one activation: a range by each algorithm, and of each channel, f64[c], its ends and its mean.
 
     With `factors` f64[c] the channels are divided by them before they become bytes: ranges are of what is then there.
-    With `by_rows` each row finds its own scale instead.
+    With `by_rows` each row finds its own scale instead.  Weights are rounded by `moments`, of the divided channels too.
     """
 
     ranges: Mapping[str, Range]
@@ -38,6 +39,7 @@ class Activation:
     mean: Floats
     factors: Floats | None = None
     by_rows: bool = False
+    moments: Moments | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,8 @@ def _plain(activation: Activation) -> dict[str, Any]:
     ranges = {f"range {name}": [_rounded(r.low), _rounded(r.high)] for name, r in activation.ranges.items()}
     keys = VECTORS if activation.factors is None else (*VECTORS, FACTORS)
     vectors = {key: [_rounded(number) for number in getattr(activation, key)] for key in keys}
-    return {BY_ROWS: activation.by_rows} | ranges | vectors
+    moments = {} if activation.moments is None else {MOMENTS: activation.moments.text}
+    return {BY_ROWS: activation.by_rows} | ranges | vectors | moments
 
 
 def _rounded(number: float) -> float:
@@ -124,7 +127,7 @@ def _rounded(number: float) -> float:
 
 def _activation(name: str, plain: Any) -> Activation:
     expected = {BY_ROWS} | {f"range {algorithm}" for algorithm in ALGORITHMS} | set(VECTORS)
-    if not isinstance(plain, dict) or set(plain) - {FACTORS} != expected:
+    if not isinstance(plain, dict) or set(plain) - {FACTORS, MOMENTS} != expected:
         raise UsageError(f"{name}: expected {', '.join(sorted(expected))}, got others")
     if not isinstance(plain[BY_ROWS], bool):
         raise UsageError(f"{name} {BY_ROWS}: expected true or false, got {plain[BY_ROWS]!r}")
@@ -136,7 +139,8 @@ def _activation(name: str, plain: Any) -> Activation:
         raise UsageError(f"{name}: expected vectors of one length, got {lengths}")
     if factors is not None and not (factors > 0).all():
         raise UsageError(f"{name} {FACTORS}: expected positive numbers, got others")
-    return Activation(ranges, low, high, mean, factors, plain[BY_ROWS])
+    moments = _moments(name, plain[MOMENTS], len(mean)) if MOMENTS in plain else None
+    return Activation(ranges, low, high, mean, factors, plain[BY_ROWS], moments)
 
 
 def _range(name: str, ends: Any) -> Range:
@@ -144,6 +148,13 @@ def _range(name: str, ends: Any) -> Range:
     if len(numbers) != 2 or not numbers[0] <= 0 <= numbers[1]:
         raise UsageError(f"{name}: expected a range of a low of at most 0 and a high of at least 0, got {ends}")
     return Range(float(numbers[0]), float(numbers[1]))
+
+
+def _moments(name: str, text: Any, channels: int) -> Moments:
+    try:
+        return Moments.of_text(text, channels)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} {MOMENTS}: expected base64 of float16 for {channels} channels, got others") from None
 
 
 def _numbers(name: str, key: str, values: Any) -> Floats:

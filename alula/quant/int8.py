@@ -31,6 +31,7 @@ from alula.passes.rewrite import Repeat
 from alula.quant.balance import balance
 from alula.quant.calibration import Activation, Calibration
 from alula.quant.histogram import Floats
+from alula.quant.moments import Moments
 from alula.quant.products import depthwise, narrowable
 from alula.quant.ranges import node_name, root, value_name
 from alula.quant.scheme import Scheme
@@ -61,17 +62,17 @@ def use_int8(graph: Graph, calibration: Calibration | None = None, scheme: Schem
     quantised = {node: bytes_[root(node.inputs[0])] for node in products if root(node.inputs[0]) in bytes_}
     stored: dict[Value, Weight] = {}  # tied weights stay tied
     for node in products:
-        mean = _mean(node, seen)
+        mean, moments = _moments(node, seen)
         if _pixels(node):
-            _use_pixels(graph, node, scheme, mean)
+            _use_pixels(graph, node, scheme, mean, moments)
         elif _by_rows(node, seen, scheme):
-            _use_rows(graph, node, _stored(graph, node, scheme, stored), mean)
+            _use_rows(graph, node, _stored(graph, node, scheme, stored, moments), mean)
         elif node not in quantised:
             continue
         elif isinstance(node.op, DepthwiseConv2d):
             _use_depthwise(graph, node, quantised[node])
         else:
-            _use_range(graph, node, quantised[node], _stored(graph, node, scheme, stored), mean)
+            _use_range(graph, node, quantised[node], _stored(graph, node, scheme, stored, moments), mean)
     for node in chosen:
         if isinstance(node.op, Attention) and node.inputs[0].type.dtype is DType.F32:
             with graph.before(node):
@@ -118,13 +119,14 @@ def _pixels(node: Node) -> bool:
     return isinstance(node.op, Conv2d) and bool(node.op.scale) and node.inputs[0].type.dtype is DType.U8
 
 
-def _mean(node: Node, seen: Mapping[Value, Activation]) -> Floats | None:
-    """Of each channel of the first operand; None where calibration did not see it, or a view mixes channels."""
+def _moments(node: Node, seen: Mapping[Value, Activation]) -> tuple[Floats | None, Moments | None]:
+    """The first operand's mean and moments; None where calibration did not see it, or a view mixes channels."""
     x = node.inputs[0]
     activation = seen.get(root(x))
     if activation is None or x.type.shape[-1:] != root(x).type.shape[-1:]:
-        return None
-    return activation.mean if activation.factors is None else activation.mean / activation.factors
+        return None, None
+    mean = activation.mean if activation.factors is None else activation.mean / activation.factors
+    return mean, activation.moments
 
 
 def _use_range(graph: Graph, node: Node, quantize: Quantize, levels: Weight, mean: Floats | None) -> None:
@@ -162,7 +164,7 @@ def _use_rows(graph: Graph, node: Node, levels: Weight, mean: Floats | None) -> 
         _put(graph, node, graph.add(Add(), scaled, _vector(graph, shifts)) if shifts.any() else scaled)
 
 
-def _use_pixels(graph: Graph, node: Node, scheme: Scheme, mean: Floats | None) -> None:
+def _use_pixels(graph: Graph, node: Node, scheme: Scheme, mean: Floats | None, moments: Moments | None) -> None:
     """Pixels are bytes already: their scales by channel go into the weights, the border is the byte nearest to 0."""
     x, weight, *_ = node.inputs
     op, plain = node.op, weight.data
@@ -170,7 +172,7 @@ def _use_pixels(graph: Graph, node: Node, scheme: Scheme, mean: Floats | None) -
     assert plain is not None
     scale, shift = np.array(op.scale), np.array(op.shift)
     border = np.clip(np.rint(-shift / scale), 0, LARGEST_BYTE)
-    levels = Weight.of(graph, plain * scale, weight.name, scheme)
+    levels = Weight.of(graph, plain * scale, weight.name, scheme, moments)
     assert levels.levels.data is not None
     offsets = (levels.levels.data.astype(np.float64) * border).sum(axis=(1, 2, 3)) * levels.steps
     rest = (plain.astype(np.float64) * (scale * border + shift)).sum(axis=(1, 2, 3))
@@ -191,11 +193,11 @@ def _attention_of_bytes(op: Attention, q: TensorType) -> Attention:
     return replace(op, byte_values=True, byte_scores=words and many)
 
 
-def _stored(graph: Graph, node: Node, scheme: Scheme, stored: dict[Value, Weight]) -> Weight:
+def _stored(graph: Graph, node: Node, scheme: Scheme, stored: dict[Value, Weight], moments: Moments | None) -> Weight:
     weight = node.inputs[1]
     if weight not in stored:
         assert weight.data is not None
-        stored[weight] = Weight.of(graph, weight.data, weight.name, scheme)
+        stored[weight] = Weight.of(graph, weight.data, weight.name, scheme, moments)
     return stored[weight]
 
 

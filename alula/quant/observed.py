@@ -8,8 +8,9 @@ import numpy as np
 
 from alula.core.dtype import Array
 from alula.quant.histogram import Floats, Histogram
+from alula.quant.moments import Sketch
 
-MOST_COUNTED = 65_536  # elements of an image that histograms and moments take; ends take all
+MOST_COUNTED = 65_536  # elements of an image that histograms, moments and sketches take; ends take all
 MOMENTUM = 0.9  # of the moving average: what is kept of it with every image
 
 
@@ -32,11 +33,12 @@ class Observed:
     squares: Floats = field(init=False)
     row_spans: float = 0.0
     histogram: Histogram = field(init=False)
+    sketch: Sketch = field(init=False)
 
     def __post_init__(self) -> None:
         self.low, self.high = np.full(self.channels, np.inf), np.full(self.channels, -np.inf)
         self.moving_low, self.moving_high, self.sums, self.squares = np.zeros((4, self.channels))
-        self.histogram = Histogram(self.channels)
+        self.histogram, self.sketch = Histogram(self.channels), Sketch(self.channels)
 
     def take(self, values: Array) -> bool:
         """Takes x[...,c] of one image; False, and nothing is taken, where it has numbers that are not finite."""
@@ -59,6 +61,7 @@ class Observed:
         self.spans += int((spans > 0).sum())
         self.rows += len(some)
         self.histogram.take(some)
+        self.sketch.take(some)
         self.images += 1
         return True
 

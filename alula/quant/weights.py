@@ -12,6 +12,8 @@ from alula.ir.graph import Graph, Node, Value
 from alula.ops.conv import Conv2d
 from alula.ops.quantize import STEPS
 from alula.quant.histogram import Floats
+from alula.quant.moments import Moments
+from alula.quant.rounding import nearest, together
 from alula.quant.scheme import Scheme
 
 
@@ -28,18 +30,18 @@ class Weight:
     lost: Floats
 
     @classmethod
-    def of(cls, graph: Graph, weight: Array, name: str, scheme: Scheme) -> Weight:
-        """The nearest levels, the largest weight of each feature (or of all) being 127 of them."""
+    def of(cls, graph: Graph, weight: Array, name: str, scheme: Scheme, moments: Moments | None = None) -> Weight:
+        """Levels, the largest weight of each feature (or of all) being 127: the nearest, or by x's `moments`."""
         n = weight.shape[0]
         flat = weight.reshape(n, -1).astype(np.float64)
         largest = np.abs(flat).max(axis=1)
         if scheme.weights == "per-tensor":
             largest = np.full(n, largest.max())
         steps = np.where(largest > 0, largest / STEPS, 1.0)
-        levels = np.clip(np.rint(flat / steps[:, None]), -STEPS, STEPS)
-        lost = (flat - levels * steps[:, None]).reshape(n, -1, weight.shape[-1])
+        levels = _levels((flat / steps[:, None]).reshape(n, -1, weight.shape[-1]), moments)
+        lost = flat.reshape(levels.shape) - levels * steps[:, None, None]
         value = graph.constant(levels.astype(np.int8).reshape(weight.shape), name)
-        return cls(value, steps, levels.sum(axis=1), lost)
+        return cls(value, steps, levels.sum(axis=(1, 2)), lost)
 
     def correction(self, node: Node, mean: Floats) -> Floats:
         """(W - W_q) E[x]: what a bias takes back, f64[n], for the mean f64[c] of each channel of x.
@@ -51,6 +53,15 @@ class Weight:
         groups = mean.reshape(-1, covered.shape[1])
         own = np.repeat(groups, len(covered) // len(groups), axis=0)
         return np.asarray((covered * own).sum(axis=1), np.float64)
+
+
+def _levels(weight: Floats, moments: Moments | None) -> Floats:
+    """Of weights in steps f64[n,k,c]; with groups moments have all channels, each feature's own in turn."""
+    if moments is None:
+        return nearest(weight)
+    groups = len(moments.own) // weight.shape[-1]
+    parts = zip(np.split(weight, groups), moments.split(groups), strict=True)
+    return np.concatenate([together(part, own) for part, own in parts])
 
 
 def coverage(node: Node) -> Floats:

@@ -37,11 +37,18 @@ def test_a_file_says_what_was_seen_in_lines_that_people_can_read(path: Path) -> 
     assert content["images"] == 4
     assert list(content["activations"]) == ["input x", "1 relu", "4 layer_norm", "9 attention", "11 gelu"]
     gelu = content["activations"]["11 gelu"]
-    assert set(gelu) == {f"range {name}" for name in ALGORITHMS} | {"by rows", "low", "high", "mean", "factors"}
+    assert set(gelu) == {f"range {name}" for name in ALGORITHMS} | {
+        "by rows",
+        "low",
+        "high",
+        "mean",
+        "factors",
+        "moments",
+    }
     low, high = (np.divide(gelu[end], gelu["factors"]) for end in ("low", "high"))
     np.testing.assert_allclose(gelu["range linear"], [low.min(), high.max()], rtol=1e-6)
     assert len(gelu["mean"]) == 64
-    assert len(text.splitlines()) == 5 + 11 * 5 + 2 + 2  # two of them have factors
+    assert len(text.splitlines()) == 5 + 12 * 5 + 2 + 2  # two of them have factors
 
 
 def test_a_file_builds_what_the_pictures_built(path: Path) -> None:
@@ -99,6 +106,14 @@ def test_another_graph_is_refused_and_another_batch_range_is_not(path: Path) -> 
         (
             lambda c: c["activations"]["1 relu"].update(factors=[1]),
             "1 relu: expected vectors of one length, got [16, 16, 16, 1]",
+        ),
+        (
+            lambda c: c["activations"]["1 relu"].update(moments="AAAA"),
+            "1 relu moments: expected base64 of float16 for 16 channels, got others",
+        ),
+        (
+            lambda c: c["activations"]["1 relu"].update(moments=1),
+            "1 relu moments: expected base64 of float16 for 16 channels, got others",
         ),
         (lambda c: c["activations"]["1 relu"].update(mean="x"), "1 relu mean: expected finite numbers, got others"),
         (

@@ -1,9 +1,11 @@
 """Products of bytes: scales, borders, biases, what stays float, and how little the result moves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from alula.core.dtype import DType
+from alula.core.dtype import Array, DType
 from alula.core.errors import UsageError
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
@@ -33,7 +35,7 @@ from tests.quant.networks import (
     separable,
 )
 
-WORST = 0.03  # of the largest output
+WORST = 0.04  # of the largest output; with other calibration pictures 0.02 to 0.05, nearest levels 0.02 to 0.06
 DATA = [pictures(8, seed=1)]
 F32 = np.float32
 
@@ -43,9 +45,41 @@ def lowered(graph: Graph, data: object = DATA, **scheme: object) -> Graph:
     return graph
 
 
-@pytest.mark.parametrize(("data", "worst"), [(DATA, WORST), (None, WORST)], ids=["ranges", "rows"])
+@pytest.mark.parametrize(("data", "worst"), [(DATA, WORST), (None, 0.03)], ids=["ranges", "rows"])
 def test_the_result_moves_a_little(data: object, worst: float) -> None:
     assert 1e-4 < error(lowered(network(), data), network(), pictures(6)) < worst
+
+
+def test_weights_are_rounded_by_moments_where_calibration_has_them() -> None:
+    """What they are off by on other pictures is then far less; two channels in three repeat what others say."""
+    graph, other = one_linear(normal(24, 12)), one_linear(normal(24, 12))
+    x = normal(400, 3, 4, seed=1).repeat(3, axis=2)
+    calibration = calibrate(graph, [x[:200]], by_reference)
+    use_int8(graph, calibration)
+    plain = {name: replace(one, moments=None) for name, one in calibration.activations.items()}
+    use_int8(other, replace(calibration, activations=plain))
+    together, nearest = (np.square(x[200:] @ (rounded(found) - normal(24, 12)).T).mean() for found in (graph, other))
+    assert together < 0.5 * nearest
+    assert np.abs(rounded(other) - normal(24, 12)).max() < 0.51 / 127 * np.abs(normal(24, 12)).max()
+
+
+def rounded(graph: Graph) -> Array:
+    """The levels of a graph's only product times the steps that one_linear's weight has."""
+    (levels,) = (value.data for value in graph.constants() if value.type.dtype is DType.I8)
+    return levels * (np.abs(normal(24, 12)).max(axis=1, keepdims=True) / 127)
+
+
+def test_pixels_meet_weights_rounded_by_their_moments() -> None:
+    graph, plain = network(), network()
+    calibration = calibrate(graph, DATA, by_reference)
+    pixels = replace(calibration.activations["input x"], moments=None)
+    use_int8(graph, calibration)
+    use_int8(plain, replace(calibration, activations={**calibration.activations, "input x": pixels}))
+    ours, theirs = (
+        {value.name: value.data.tolist() for value in one.constants() if value.type.dtype is DType.I8}
+        for one in (graph, plain)
+    )
+    assert [name for name in ours if ours[name] != theirs[name]] == ["stem"]
 
 
 def test_pictures_beyond_the_calibration_still_mean_something() -> None:

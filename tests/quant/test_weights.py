@@ -9,6 +9,7 @@ from alula.ir.types import TensorType
 from alula.ops.conv import Conv2d
 from alula.ops.matmul import Linear
 from alula.ops.reference import run_reference
+from alula.quant.moments import Moments
 from alula.quant.scheme import Scheme
 from alula.quant.weights import Weight, coverage
 from tests.quant.networks import N, normal
@@ -25,6 +26,22 @@ def test_levels_are_the_nearest_of_255() -> None:
         found.lost.reshape(weight.shape), weight - levels * found.steps[:, None, None, None], atol=1e-9
     )
     assert len(set(Weight.of(Graph("test"), weight, "w", Scheme(weights="per-tensor")).steps)) == 1
+
+
+def test_each_group_is_rounded_by_the_moments_of_its_own_channels() -> None:
+    weight, random = normal(6, 3, 3, 4), np.random.default_rng(0)
+    moments = Moments(random.standard_normal((8, 2)), np.full(8, 0.1))
+    both = Weight.of(Graph("test"), weight, "w", Scheme(), moments)
+    for group, own in enumerate(moments.split(2)):
+        part = Weight.of(Graph("test"), weight[3 * group : 3 * group + 3], "w", Scheme(), own)
+        assert part.levels.data.tolist() == both.levels.data[3 * group : 3 * group + 3].tolist()
+        assert part.sums.tolist() == both.sums[3 * group : 3 * group + 3].tolist()
+    nearest = Weight.of(Graph("test"), weight, "w", Scheme())
+    assert both.levels.data.tolist() != nearest.levels.data.tolist()
+    assert both.steps.tolist() == nearest.steps.tolist()
+    np.testing.assert_allclose(
+        both.lost.reshape(weight.shape), weight - both.levels.data * both.steps[:, None, None, None], atol=1e-7
+    )
 
 
 @pytest.mark.parametrize(
