@@ -11,7 +11,6 @@ from alula.codegen.kernels.elementwise import emit_op, is_narrowing
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.core.dims import Dim
 from alula.core.dtype import DType
-from alula.core.target import CpuTarget
 from alula.ir.op import Op
 from alula.ops.elementwise import Mul
 
@@ -51,11 +50,6 @@ class Operand:
                 return e.gather(base, e.int(column) * stride, stride, mask)
 
 
-def vectors_together(target: CpuTarget) -> int:
-    """How many vectors an expression is best computed for at once: all of them and what they need fit the registers."""
-    return 4 if target.vector_registers >= 32 else 2
-
-
 @dataclass(frozen=True, slots=True)
 class Term:
     """One op of an expression; arguments are numbers of earlier values, or Python floats."""
@@ -85,18 +79,18 @@ class Expression:
         return values[-1]
 
     def emit_several(self, e: Emitter, seeds: Sequence[Vec], loads: Sequence[Callable[[int], Vec]]) -> list[Vec]:
-        """`emit` for several vectors, each with one seed, if any, and a way to load operands.
+        """`emit` for several vectors, each with one seed and a way to load operands.
 
-        As many as `vectors_together` are one long vector, on all of which each operation is done before the next: it
-        waits for the one before, and a processor does not look further ahead than a few vectors' worth of operations.
+        As many as the target's `chains` are one long vector, on all of which each operation is done before the next:
+        it waits for the one before, and a processor looks no further ahead than a few vectors' worth of operations.
         """
         results: list[Vec] = []
         while rest := len(loads) - len(results):
-            count = 1 << min(rest, vectors_together(e.target)).bit_length() - 1
+            count = 1 << min(rest, e.target.chains).bit_length() - 1
             some = slice(len(results), len(results) + count)
             operands = [e.joined([load(n) for load in loads[some]]) for n in range(len(self.operands))]
             with e.long(count):
-                result = self.emit(e, [e.joined(seeds[some])] * self.seeds, operands.__getitem__)
+                result = self.emit(e, [e.joined(seeds[some])], operands.__getitem__)
             results += e.parted(result, count)
         return results
 

@@ -31,6 +31,11 @@ class CpuTarget:
     l1d_bytes: int = 32 * KIB
     l2_bytes: int = 1 * MIB
 
+    @property
+    def chains(self) -> int:
+        """How many chains of operations, each of which waits for the one before, go side by side in the registers."""
+        return 4 if self.vector_registers >= 32 else 2
+
     def lanes(self, bits: int = 32) -> int:
         """Elements of `bits` bits in one vector register."""
         return self.vector_bits // bits

@@ -11,7 +11,6 @@ from llvmlite import ir
 from alula.codegen.kernels import math
 from alula.codegen.kernels.dot import DOT_F32, Dot
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
-from alula.core.target import CpuTarget
 
 VIRTUAL_LANES = 16
 
@@ -29,15 +28,10 @@ def parts(e: Emitter) -> int:
     return VIRTUAL_LANES // e.lanes
 
 
-def side_by_side(target: CpuTarget) -> int:
-    """Rows that are done together: every sum of a row waits for the one before, and those of others are done then."""
-    return 4 if target.vector_registers >= 32 else 2
-
-
 @contextmanager
 def groups_of_rows(e: Emitter, stop: Int | int, first: Int | int = 0) -> Iterator[list[Int]]:
-    """The block runs for `side_by_side` rows of first..stop at a time; where there are fewer, the last comes again."""
-    several, last = side_by_side(e.target), e.int(stop) - 1
+    """The block runs for `chains` rows of first..stop at a time; where there are fewer, the last comes again."""
+    several, last = e.target.chains, e.int(stop) - 1
     with e.loop(stop, start=first, step=several) as loop:
         yield [loop.index, *((loop.index + n).min(last) for n in range(1, several))]
 
@@ -69,9 +63,9 @@ def load_parts(e: Emitter, row: Ptr, piece: Piece) -> list[Vec]:
     return [e.load(row, piece.column + n * e.lanes, mask) for n, mask in enumerate(piece.masks)]
 
 
-def load_rows(e: Emitter, rows: Sequence[Ptr], piece: Piece) -> list[Vec]:
-    """The piece's vectors of one row after the other."""
-    return [part for row in rows for part in load_parts(e, row, piece)]
+def load_rows(e: Emitter, rows: Sequence[Ptr], piece: Piece) -> list[list[Vec]]:
+    """The piece's vectors of each row."""
+    return [load_parts(e, row, piece) for row in rows]
 
 
 def store_parts(e: Emitter, values: Sequence[Vec], row: Ptr, piece: Piece) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from alula.codegen.expression import Expression, Operand, vectors_together
+from alula.codegen.expression import Expression, Operand
 from alula.codegen.groups import Group
 from alula.codegen.kernels.dot import dot_for
 from alula.codegen.kernels.elementwise import as_f32
@@ -251,7 +251,7 @@ def emit_epilogue(
     With `lines`, row `first` of c is place 0 and places beyond the used ones of a line are left out.  Several rows are
     done together; what is beyond the last one is written aside.
     """
-    operands, several = panels.epilogue.operands, max(1, vectors_together(e.target) * e.lanes // panels.panel)
+    operands, several = panels.epilogue.operands, e.target.chains * e.lanes // panels.panel
     masks = _masks(e, panels, column)
     aside = e.stack(panels.panel, c.dtype)
     offsets = range(0, panels.panel, e.lanes)
@@ -261,7 +261,7 @@ def emit_epilogue(
             number = loop.index * several + n
             index = number.min(rows - 1) if n else number
             row, used = _row_of(lines, first, index)
-            conditions = [*([number < rows] if n else []), *([] if used is None else [used])]
+            conditions = [number < rows, *used] if n else used
             bases = [p.at(o.row_offset(e, row)) for p, o in zip(extra, operands, strict=True)]
             for offset, mask in zip(offsets, masks, strict=True):
                 place = group * panels.n + column + offset
@@ -284,13 +284,13 @@ def _masks(e: Emitter, panels: Panels, column: Int) -> list[ir.Value | None]:
     return [e.mask((e.int(panels.n) - column - offset).max(0)) for offset in offsets]
 
 
-def _row_of(lines: Lines | None, first: Int, index: Int) -> tuple[Int, Cond | None]:
-    """The row of c that a row of the tile is, and where that depends whether it is one; else it is one close by."""
+def _row_of(lines: Lines | None, first: Int, index: Int) -> tuple[Int, list[Cond]]:
+    """The row of c that a row of the tile is, and on what it depends whether it is one; else it is one close by."""
     if lines is None:
-        return first + index, None
+        return first + index, []
     spot = lines.first + index
     line, place = spot // lines.width, spot % lines.width
-    return first + line * lines.used + place.min(lines.used - 1), place < lines.used
+    return first + line * lines.used + place.min(lines.used - 1), [place < lines.used]
 
 
 def loader(

@@ -17,7 +17,6 @@ from alula.codegen.kernels.rows import (
     load_rows,
     of_each,
     parts,
-    side_by_side,
     store_parts,
 )
 from alula.codegen.lower.builder import Builder, narrow, narrowing
@@ -57,9 +56,9 @@ def lower_layer_norm(state: Lowering, group: Group) -> None:
     eps = node.op.eps  # type: ignore[attr-defined]
     builder = Builder(state, seeds=1) if by_rows else narrowing(state, group)
     shape = Shape(rows, stride, count, eps, builder.expression(()))
-    block = rows_a_chunk(count * 2, side_by_side(state.target))
+    block = rows_a_chunk(count * 2, state.target.chains)
     if by_rows:
-        state.scratch(count * side_by_side(state.target))
+        state.scratch(count * state.target.chains)
     numbers = builder.parameters
     kernel = state.kernel("layer_norm", shape, views, lambda chunk: emit_layer_norm(chunk, shape, block), len(numbers))
     label = "+".join(other.op.name for other in group.nodes)
@@ -77,13 +76,14 @@ def emit_layer_norm(chunk: Chunk, shape: Shape, block: int) -> None:
             return [e.spread(math.tree_add(e, some)) * (1 / count) for some in of_each(sums, len(rows))]
 
         def total(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
-            return [a + b for a, b in zip(sums, load_rows(e, sources, piece), strict=True)]
+            values = [value for row in load_rows(e, sources, piece) for value in row]
+            return [a + b for a, b in zip(sums, values, strict=True)]
 
         means = mean_of(fold_row(e, count, zeros, total))
 
         def centred(piece: Piece) -> list[list[Vec]]:
-            values = of_each(load_rows(e, sources, piece), len(rows))
-            return [[value - mean for value in row] for row, mean in zip(values, means, strict=True)]
+            loaded = load_rows(e, sources, piece)
+            return [[value - mean for value in row] for row, mean in zip(loaded, means, strict=True)]
 
         def squares(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
             values = [value for row in centred(piece) for value in inside(e, row, piece, 0.0)]

@@ -99,8 +99,7 @@ def window_places(e: Emitter, shape: Shape, picture: Ptr, nothing: Ptr, window_y
         y = window_y * op.stride[0] + (place // op.kernel[1] - op.pad[0])
         x = window_x * op.stride[1] + (place % op.kernel[1] - op.pad[1])
         inside = _both(y >= 0, y < height, x >= 0, x < width)
-        address = picture.at((y * width + x) * shape.channels)
-        found.append(Ptr(e, e.b.select(inside.value, address.value, nothing.value)))
+        found.append(e.either(inside, picture.at((y * width + x) * shape.channels), nothing))
     return found
 
 

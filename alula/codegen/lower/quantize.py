@@ -14,7 +14,6 @@ from alula.codegen.kernels.rows import (
     load_rows,
     of_each,
     parts,
-    side_by_side,
     store_parts,
 )
 from alula.codegen.lower.sharing import chunks, ends_of, rows_a_chunk
@@ -33,7 +32,7 @@ def lower_quantize_rows(state: Lowering, group: Group) -> None:
     rows, stride = source.rows() or (1, 0)
     count = fixed(x.type.shape[-1], "row length")
     q, scales, zeros = (state.output(value) for value in node.outputs)
-    block, views = rows_a_chunk(count * 2, side_by_side(state.target)), [source, q, scales, zeros]
+    block, views = rows_a_chunk(count * 2, state.target.chains), [source, q, scales, zeros]
 
     def body(chunk: Chunk) -> None:
         e, (given, bytes, *ones) = chunk.e, chunk.operands
@@ -59,7 +58,7 @@ def bytes_of_rows(e: Emitter, sources: Sequence[Ptr], targets: Sequence[Ptr], co
     half = parts(e) * len(sources)
 
     def further(piece: Piece, ends: Sequence[Vec]) -> list[Vec]:
-        values = load_rows(e, sources, piece)
+        values = [value for row in load_rows(e, sources, piece) for value in row]
         lows = [e.min(value, end) for value, end in zip(values, ends[:half], strict=True)]
         return lows + [e.max(value, end) for value, end in zip(values, ends[half:], strict=True)]
 
@@ -71,8 +70,8 @@ def bytes_of_rows(e: Emitter, sources: Sequence[Ptr], targets: Sequence[Ptr], co
     shifters = [e.fma(-low, factor, math.SHIFTER) for low, factor in zip(lows, factors, strict=True)]
 
     def levels(piece: Piece, none: Sequence[Vec]) -> list[Vec]:
-        values = of_each(load_rows(e, sources, piece), len(sources))
-        for row, target, factor, shifter in zip(values, targets, factors, shifters, strict=True):
+        loaded = load_rows(e, sources, piece)
+        for row, target, factor, shifter in zip(loaded, targets, factors, shifters, strict=True):
             store_parts(e, [to_bytes(e, value, factor, shifter) for value in row], target, piece)
         return []
 

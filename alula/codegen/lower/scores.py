@@ -166,7 +166,7 @@ class Scorer:
 
         def centred(piece: Piece) -> list[list[Vec]]:
             mean = load_parts(e, self.mean, piece)
-            rows = of_each(load_rows(e, keys, piece), len(keys))
+            rows = load_rows(e, keys, piece)
             return [[value - middle for value, middle in zip(row, mean, strict=True)] for row in rows]
 
         def further(piece: Piece, most: Sequence[Vec]) -> list[Vec]:
