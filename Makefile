@@ -17,7 +17,7 @@ run: $(VENV)/installed-run ## the demonstration; CHECKPOINT=FILE and IMAGENET=FO
 	$(BIN)/python examples/demo.py $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)') $(if $(IMAGENET),--imagenet '$(IMAGENET)')
 
 test: lint ## everything that has to pass
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0
 
 dev: $(VENV)/installed-dev ## install every extra
 
@@ -28,7 +28,7 @@ lint: $(VENV)/installed-test ## formatting, rules, types, layers
 	$(BIN)/lint-imports
 
 fuzz: $(VENV)/installed-test ## the exhaustive and the long random tests
-	$(BIN)/python -m pytest -n $(WORKERS) -m fuzz --timeout 0
+	$(BIN)/python -m pytest -n $(WORKERS) --max-worker-restart 0 -m fuzz --timeout 0
 
 bench: $(VENV)/installed-dev ## measure against other engines; BENCH='...' for its options
 	$(BIN)/python -m bench $(BENCH)

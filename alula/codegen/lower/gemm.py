@@ -251,7 +251,7 @@ def emit_epilogue(
     With `lines`, row `first` of c is place 0 and places beyond the used ones of a line are left out.  Several rows are
     done together; what is beyond the last one is written aside.
     """
-    operands, several = panels.epilogue.operands, e.target.chains * e.lanes // panels.panel
+    operands, several = panels.epilogue.operands, max(1, e.target.chains * e.lanes // panels.panel)
     masks = _masks(e, panels, column)
     aside = e.stack(panels.panel, c.dtype)
     offsets = range(0, panels.panel, e.lanes)
