@@ -107,7 +107,7 @@ def takes_rows(value: Value) -> bool:
         (isinstance(user.op, Linear) and user.inputs[0] is value)
         or isinstance(user.op, ROW_READERS)
         or (is_elementwise(user.op) and not is_native(user))
-        or (_keeps_rows(user) and takes_rows(user.output))
+        or ((_keeps_rows(user) or _chooses_rows(user)) and takes_rows(user.output))
         for user in value.uses
     )
 
@@ -132,6 +132,11 @@ def parts_of_concats(graph: Graph) -> dict[Value, tuple[Value, Dim]]:
 def _keeps_rows(node: Node) -> bool:
     """True for a reshape of whole rows."""
     return isinstance(node.op, Reshape) and node.op.shape[-1:] == node.inputs[0].type.shape[-1:]
+
+
+def _chooses_rows(node: Node) -> bool:
+    """True for a slice that leaves rows whole."""
+    return isinstance(node.op, Slice) and node.op.axis != node.output.type.rank - 1
 
 
 def _continues(graph: Graph, group: Group, node: Node) -> bool:

@@ -116,11 +116,11 @@ def emit_tile(code: Code, tile: Tile) -> ir.Function:
             a_row = a.at(far.index * outer_step + near.index * inner_step)
             b_row = b.at(stretch * k * tile.ldb)
             with e.loop(k, carried=near.carried, step=tile.turn) as loop:
-                if tile.early:
-                    ahead, pace = Ptr(e, function.args[8], tile.dot.word), Int(e, function.args[9])
-                    e.prefetch(ahead.at(stretch * k * pace), loop.index * pace)
                 totals: Sequence[Vec] = loop.carried
                 for n in range(tile.turn):
+                    if tile.early:
+                        ahead, pace = Ptr(e, function.args[8], tile.dot.word), Int(e, function.args[9])
+                        e.prefetch(ahead.at(stretch * k * pace), (loop.index + n) * pace)
                     totals = _word(e, tile, a_row, b_row, loop.index + n, totals, first=n == 0)
                 loop.carry(totals)
             near.carry(loop.carried)

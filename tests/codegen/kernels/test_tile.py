@@ -41,6 +41,15 @@ def test_the_full_tile_keeps_its_sums_in_registers(target, dot, name, turn, onwa
     assert panel_width(target) == vectors * target.lanes()
 
 
+@pytest.mark.parametrize("turn", [1, 2])
+@pytest.mark.parametrize(("target", "dot", "name"), named(FULL))
+def test_an_early_tile_asks_for_more_with_each_word(target, dot, name, turn):
+    """So that no line is left out where few rows share out a panel, and many words are to be asked for at a time."""
+    rows, vectors = tile_shape(target)
+    loop = tile_loop(target, dot, rows, vectors, turn, early=True)
+    assert (count(loop, "prefetcht1"), count(loop, name), spills(loop)) == (turn, turn * rows * vectors, 0)
+
+
 @pytest.mark.parametrize(("target", "dot", "name"), named(FULL))
 def test_the_smaller_tiles_do_too(target, dot, name):
     vectors = tile_shape(target)[1]
