@@ -13,10 +13,10 @@ BYTES = "int8"  # the arithmetic of `byte_macs`
 
 
 def macs_by_arithmetic(steps: Iterable[StepInfo]) -> dict[str, int]:
-    """Multiply-adds of one image in f32, bf16 and int8; those that do not occur are left out."""
+    """Multiply-adds done for one image in f32, bf16 and int8; those that do not occur are left out."""
     macs: dict[str, int] = {}
     for step in steps:
-        for arithmetic, count in ((step.arithmetic, step.macs - step.byte_macs), (BYTES, step.byte_macs)):
+        for arithmetic, count in ((step.arithmetic, step.macs - step.saved - step.byte_macs), (BYTES, step.byte_macs)):
             if count:
                 macs[arithmetic] = macs.get(arithmetic, 0) + count
     return macs

@@ -68,13 +68,14 @@ def table(
 def _row(steps: Sequence[StepInfo], seconds: float, batch: int, peaks: Mapping[str, float]) -> dict[str, Any]:
     label, arithmetic, shape = steps[0].label, steps[0].arithmetic, steps[0].shape
     macs, bytes = (batch * sum(values) for values in zip(*((step.macs, step.bytes) for step in steps), strict=True))
+    done = macs - batch * sum(step.saved for step in steps)
     row = {"op": short_label(label, arithmetic), "label": label, "arithmetic": arithmetic, "shape": shape}
     return row | {
         "count": len(steps),
         "ms": seconds * 1e3,
         "macs": macs,
         "bytes": bytes,
-        "gops": 2 * macs / seconds / 1e9 if seconds else 0.0,
+        "gops": 2 * done / seconds / 1e9 if seconds else 0.0,
         "gbps": bytes / seconds / 1e9 if seconds else 0.0,
         "peak_fraction": ideal_ms(steps, batch, peaks) / seconds / 1e3 if macs and seconds else None,
     }

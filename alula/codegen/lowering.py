@@ -67,6 +67,7 @@ class Step:
     macs: Dim = 0
     arithmetic: str = "f32"
     byte_macs: Dim = 0  # those of bytes, where the arithmetic is another
+    saved: Dim = 0  # those that the kernel's algorithm does without
     parameters: tuple[float, ...] = ()
     origin: str = ""
 
@@ -198,10 +199,11 @@ class Lowering:
         macs: Dim = 0,
         arithmetic: str = "f32",
         byte_macs: Dim = 0,
+        saved: Dim = 0,
         parameters: Sequence[float] = (),
     ) -> None:
         """Run a kernel after the steps there are."""
-        what = (label, macs, arithmetic, byte_macs, tuple(parameters), self.origin)
+        what = (label, macs, arithmetic, byte_macs, saved, tuple(parameters), self.origin)
         self.steps.append(Step(kernel, tuple(operands), writes, count, *what))
 
     def scratch(self, elements: int) -> None:

@@ -32,8 +32,8 @@ CONSTANTS, ARENA, SCRATCH, POOL, STAMPS, INPUTS, OUTPUTS, THREADS, SIZES = range
 class StepInfo:
     """One step for people: what it computes, on what shape; its multiply-adds and bytes read and written an image.
 
-    `arithmetic` is what it multiplies: f32, bf16 or int8; `byte_macs` are those of `macs` that multiply bytes; `origin`
-    is where in the source model it comes from.
+    `arithmetic` is what it multiplies: f32, bf16 or int8; `byte_macs` are those of `macs` that multiply bytes, `saved`
+    those that its algorithm does without; `origin` is where in the source model it comes from.
     """
 
     label: str
@@ -44,6 +44,7 @@ class StepInfo:
     byte_macs: int
     bytes: int
     origin: str = ""
+    saved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ def assemble(state: Lowering) -> Program:
             dim_at(step.macs if step.arithmetic == "int8" else step.byte_macs, ones),
             sum(dim_at(view.type.bytes, ones) for view in step.operands),
             step.origin,
+            dim_at(step.saved, ones),
         )
         for step in state.steps
     )

@@ -38,6 +38,7 @@ class FakeStep:
     byte_macs: int = 0
     bytes: int = 4_000_000
     kernel: str = "gemm_0"
+    saved: int = 0
 
 
 @dataclass

@@ -64,8 +64,7 @@ def dot_parts(e: Emitter, dot: Dot) -> Sequence[Part]:
     if dot is DOT_BF16:
         if not is_halved(e.target, dot):
             return [Part(_same, _same, lambda total, a, b: _dpbf16(e, total, a, b))]
-        halves = (lambda x: e.arithmetic("shl", x, 16), lambda x: e.arithmetic("and_", x, -65536))
-        return [_widened(e, half) for half in halves]
+        return [_widened(e, half) for half in range(2)]
     if not is_halved(e.target, dot):
         return [Part(_same, _same, lambda total, a, b: _dpbusd(e, total, a, b))]
     return [
@@ -78,11 +77,14 @@ def _same(x: Vec) -> Vec:
     return x
 
 
-def _widened(e: Emitter, half: Callable[[Vec], Vec]) -> Part:
-    """bfloat16 is the upper half of a float32."""
+def half_of(e: Emitter, words: Vec, half: int) -> Vec:
+    """The first or second bfloat16 of each word as float32, whose upper half it is."""
+    return e.bitcast(e.arithmetic("and_", words, -65536) if half else e.arithmetic("shl", words, 16), DType.F32)
 
+
+def _widened(e: Emitter, half: int) -> Part:
     def wide(x: Vec) -> Vec:
-        return e.bitcast(half(x), DType.F32)
+        return half_of(e, x, half)
 
     return Part(wide, wide, lambda total, a, b: e.fma(a, b, total))
 

@@ -83,9 +83,12 @@ def tile_shape(target: CpuTarget, dot: Dot = DOT_F32) -> tuple[int, int]:
     return HALVED_ROWS[dot.name, registers] if is_halved(target, dot) else FULL_ROWS[registers], 2
 
 
-def turn_of(k: int) -> int:
-    """Words of k in a turn of the loop: two where k allows it, which is 3 % faster; four are no faster."""
-    return 2 if k % 2 == 0 else 1
+def turn_of(k: int | Int) -> int:
+    """Words of k in a turn of the loop: two where k allows it, which is 3 % faster; four are no faster.
+
+    A k that only a run knows is even.
+    """
+    return 2 if isinstance(k, Int) or k % 2 == 0 else 1
 
 
 def panel_width(target: CpuTarget) -> int:

@@ -62,7 +62,7 @@ def call_tile(
     strides: Strides,
     rows: int,
     operands: tuple[Ptr, Ptr, Ptr],
-    k: int,
+    k: int | Int,
     *,
     vectors: int = 0,
     stretches: Stretches | None = None,
@@ -79,6 +79,7 @@ def call_tile(
     tile = Tile(tiling.dot, *shape, turn_of(k), early is not None, *(runs if rows > runs[0] > 0 else (0, 0)), onward)
     more = () if early is None else (early.ahead, early.pace)
     if tiling.matrix:
+        assert isinstance(k, int), "tiles of matrix registers have their k in the code"
         e.call(emit_matrix_tile(e.code, tile, k, stretches), *operands, *more)
     else:
         e.call(emit_tile(e.code, tile), *operands, k, *stretches.arguments, *more)

@@ -132,7 +132,7 @@ def lower_attention(state: Lowering, group: Group) -> None:
         byte_macs = byte_macs + value.type.elements * keys * in_bytes
     label = "+".join(other.op.name for other in group.nodes)
     count: Count = lambda e: e.dim(batch) * op.heads * Blocks.of(e, shape, batch).count  # noqa: E731
-    state.step(kernel, views, output, count, label, macs, dot.name, byte_macs, builder.parameters)
+    state.step(kernel, views, output, count, label, macs, dot.name, byte_macs, parameters=builder.parameters)
 
 
 def _operand(state: Lowering, value: Value, dot: Dot) -> tuple[View, Rows]:

@@ -26,6 +26,7 @@ from alula.codegen.lower.gemm import (
     widening_room,
 )
 from alula.codegen.lower.sharing import fill_zeros
+from alula.codegen.lower.winograd import lower_winograd, suits
 from alula.codegen.lowering import Chunk, Count, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.codegen.views import View
@@ -106,6 +107,9 @@ def lower_conv(state: Lowering, group: Group) -> None:
     node = group.anchor
     op = node.op
     assert isinstance(op, Conv2d)
+    if suits(node, state.target):
+        lower_winograd(state, group)
+        return
     x, weight, *bias = node.inputs
     dot = dot_for(weight.type.dtype)
     picture = padded_picture(state, x, op, dot)

@@ -252,7 +252,7 @@ def emit_epilogue(
     done together; what is beyond the last one is written aside.
     """
     operands, several = panels.epilogue.operands, max(1, e.target.chains * e.lanes // panels.panel)
-    masks = _masks(e, panels, column)
+    masks = panel_masks(e, panels, column)
     aside = e.stack(panels.panel, c.dtype)
     offsets = range(0, panels.panel, e.lanes)
     with e.loop((rows + (several - 1)) // several) as loop:
@@ -276,7 +276,7 @@ def emit_epilogue(
             e.store(value, target, 0, mask)
 
 
-def _masks(e: Emitter, panels: Panels, column: Int) -> list[ir.Value | None]:
+def panel_masks(e: Emitter, panels: Panels, column: Int) -> list[ir.Value | None]:
     """Which columns of each vector of a panel there are; None stands for all."""
     offsets = range(0, panels.panel, e.lanes)
     if panels.n % panels.panel == 0:
