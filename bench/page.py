@@ -19,7 +19,8 @@ Same weights, same input. Engines take turns, each in a process of its own, with
 timed ones. `ms` is the median of the rounds' medians, the ratio the median (least to most) of the rounds'
 ratios, to Alula in the same precision: below 1 Alula is faster. The best other engine is the one with the least
 `ms` in that precision. `cores` is CPU time over time: below `threads`, others had the processor or the engine
-waited. `of peak` counts Alula's multiply-adds for every engine, and the peak is what Alula's instructions reach
+waited. `of peak` counts the model's multiply-adds for every engine, whether it does them or its algorithms save some
+(Alula's for 3 x 3 kernels of floats: `alula perf` counts those done), and the peak is what Alula's instructions reach
 between registers in that type: an engine with other instructions, such as those for matrix tiles, may exceed it.
 
 Before it is timed, every engine answers at least 8 images in batches of that size, and its output is compared with

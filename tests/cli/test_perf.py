@@ -74,7 +74,7 @@ def test_inputs_of_every_kind_are_seeded(load: Load, dtype: DType) -> None:
 
 def test_peak_of_a_mix_is_that_of_each_part(load: Load, tmp_path: Path) -> None:
     steps = (
-        FakeStep(macs=1_000_000),
+        FakeStep(macs=4_000_000, saved=3_000_000),
         FakeStep(macs=3_000_000, arithmetic="bf16", byte_macs=1_000_000),
         FakeStep(macs=8_000_000, arithmetic="int8", byte_macs=8_000_000),
         FakeStep(label="layer_norm", macs=0),

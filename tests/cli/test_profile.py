@@ -56,6 +56,12 @@ def test_table_adds_up_what_is_alike() -> None:
     json.dumps(rows, allow_nan=False)
 
 
+def test_speed_is_of_what_is_done() -> None:
+    (row,) = table((FakeStep(label="winograd", macs=4_000_000, saved=3_000_000),), np.array([0.001]), 2, PEAKS)
+    assert (row["macs"], row["gops"]) == (8_000_000, pytest.approx(4))
+    assert row["peak_fraction"] == pytest.approx(0.04)
+
+
 def test_steps_that_took_no_time_have_no_speed() -> None:
     row = table(STEPS[:1], np.zeros(1), 1, PEAKS)[0]
     assert (row["gops"], row["gbps"], row["peak_fraction"]) == (0.0, 0.0, None)

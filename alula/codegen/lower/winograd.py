@@ -130,30 +130,30 @@ def lower_winograd(state: Lowering, group: Group) -> None:
     part = min(c, max(LEAST_PART, state.target.l2_bytes // PART_SHARE // CHANNELS * CHANNELS))
     together = min(panels.count, TOGETHER)
     shape = (batch, (height, width), c, op.groups, (oh, ow), (op.pad[0], op.pad[1]))
-    work = Winograd(*shape, rows, part, together, tiling, panels)
-    state.scratch(sum(work.rooms))
+    plan = Winograd(*shape, rows, part, together, tiling, panels)
+    state.scratch(sum(plan.rooms))
     views = [picture, state.contiguous(weight), output, *builder.views]
-    kernel = state.kernel("winograd", work, views, lambda chunk: emit_winograd(chunk, work), len(builder.parameters))
+    kernel = state.kernel("winograd", plan, views, lambda chunk: emit_winograd(chunk, plan), len(builder.parameters))
     label = "+".join(["winograd", *(other.op.name for other in group.nodes[1:])])
     macs = op.macs([value.type for value in node.inputs], [node.output.type])
-    saved = macs - batch * (work.tiles * POINTS * c * features)
+    saved = macs - batch * (plan.tiles * POINTS * c * features)
 
     def count(e: Emitter) -> Int:
-        blocks, parts = shares(e, work)
-        return blocks * parts * work.groups
+        blocks, parts = shares(e, plan)
+        return blocks * parts * plan.groups
 
     state.step(kernel, views, output, count, label, macs, saved=saved, parameters=builder.parameters)
 
 
-def shares(e: Emitter, work: Winograd) -> tuple[Int, Int]:
+def shares(e: Emitter, plan: Winograd) -> tuple[Int, Int]:
     """Into how many parts (the tiles of all pictures, the panels of a group) are cut: enough for every thread.
 
     First panels are shared out, for each part transforms its own weights; but every one transforms the same pixels.
     """
-    total, panels = e.dim(work.batch) * work.tiles, work.panels.count
-    blocks = _parts(total, e.int(work.rows))
-    parts = _parts(e.threads, (blocks * work.groups).max(1)).max(-(-panels // work.together)).min(panels)
-    even = _parts(e.threads, parts * work.groups)
+    total, panels = e.dim(plan.batch) * plan.tiles, plan.panels.count
+    blocks = _parts(total, e.int(plan.rows))
+    parts = _parts(e.threads, (blocks * plan.groups).max(1)).max(-(-panels // plan.together)).min(panels)
+    even = _parts(e.threads, parts * plan.groups)
     return (_parts(blocks, even) * even).min(total), parts
 
 
@@ -161,106 +161,106 @@ def _parts(count: Int, size: Int) -> Int:
     return (count + (size - 1)) // size
 
 
-def emit_winograd(chunk: Chunk, work: Winograd) -> None:
+def emit_winograd(chunk: Chunk, plan: Winograd) -> None:
     """One chunk: its channels part by part, then its places."""
-    e, panels = chunk.e, work.panels
-    total = e.dim(work.batch) * work.tiles
-    blocks, parts = shares(e, work)
-    part, block = chunk.number % parts, chunk.number // parts // work.groups
+    e, panels = chunk.e, plan.panels
+    total = e.dim(plan.batch) * plan.tiles
+    blocks, parts = shares(e, plan)
+    part, block = chunk.number % parts, chunk.number // parts // plan.groups
     first, last = block * total // blocks, (block + 1) * total // blocks
     panel, end = (number * panels.count // parts for number in (part, part + 1))
-    body = Work(chunk, work, chunk.number // parts % work.groups, first, last - first)
-    onward = work.part < work.channels
+    work = Work(chunk, plan, chunk.number // parts % plan.groups, first, last - first)
+    onward = plan.part < plan.channels
     if onward:
-        fill_zeros(e, body.sums, work.rooms[2])
-    with e.loop(work.channels, step=work.part) as some:
-        channels = (e.int(work.channels) - some.index).min(work.part) if onward else e.int(work.part)
-        body.transform_pixels(some.index, channels)
+        fill_zeros(e, work.sums, plan.rooms[2])
+    with e.loop(plan.channels, step=plan.part) as some:
+        channels = (e.int(plan.channels) - some.index).min(plan.part) if onward else e.int(plan.part)
+        work.transform_pixels(some.index, channels)
         with e.loop(end, start=panel) as loop:
-            body.transform_weights(loop.index, some.index, channels)
+            work.transform_weights(loop.index, some.index, channels)
             more = loop.index + 1 < end
-            following = e.select(more, loop.index + 1, panel), e.select(more, some.index, some.index + work.part)
-            body.multiply(loop.index - panel, channels, body.plain_weights(*following), onward=onward)
+            following = e.select(more, loop.index + 1, panel), e.select(more, some.index, some.index + plan.part)
+            work.multiply(loop.index - panel, channels, work.plain_weights(*following), onward=onward)
     with e.loop(end, start=panel) as loop:
-        body.write(loop.index - panel, loop.index)
+        work.write(loop.index - panel, loop.index)
 
 
 class Work:
     """The code of one chunk: `count` tiles from `first` on, counted over all pictures, and one group of channels."""
 
-    def __init__(self, chunk: Chunk, work: Winograd, group: Int, first: Int, count: Int) -> None:
+    def __init__(self, chunk: Chunk, plan: Winograd, group: Int, first: Int, count: Int) -> None:
         picture, packed, self.out, *self.extra = chunk.operands
-        self.e, self.work, self.group, self.first, self.count = chunk.e, work, group, first, count
-        self.picture = picture.at(group * work.channels)
-        self.packed = packed.at(group * work.panels.count * (KERNEL * KERNEL * work.channels * work.panels.panel))
-        starts = [sum(work.rooms[:n]) for n in range(len(work.rooms))]
+        self.e, self.plan, self.group, self.first, self.count = chunk.e, plan, group, first, count
+        self.picture = picture.at(group * plan.channels)
+        self.packed = packed.at(group * plan.panels.count * (KERNEL * KERNEL * plan.channels * plan.panels.panel))
+        starts = [sum(plan.rooms[:n]) for n in range(len(plan.rooms))]
         self.pixels, self.weights, self.sums, patch = (chunk.scratch.at(start) for start in starts)
         self.patch = patch.cast(picture.dtype)
 
     def transform_pixels(self, channel: Int, channels: Int) -> None:
         """pixels[point, tile, channel] of all tiles."""
-        e, work = self.e, self.work
+        e, plan = self.e, self.plan
         with e.loop(self.count) as tile:
             source, pitch, step = self._source(self.first + tile.index, channel, channels)
-            target = self.pixels.at(tile.index * work.spacing[0])
+            target = self.pixels.at(tile.index * plan.spacing[0])
             with e.loop(channels, step=e.lanes) as loop:
                 lines = [source.at(pitch * row + loop.index) for row in range(REACH)]
                 spots = [(line, step * column) for line in lines for column in range(REACH)]
                 under = [as_f32(e, e.load(line, spot), source.dtype) for line, spot in spots]
                 for number, point in enumerate(both_ways(e, of_pixels, under)):
-                    e.store(point, target, loop.index + number * work.steps[0])
+                    e.store(point, target, loop.index + number * plan.steps[0])
 
     def _source(self, tile: Int, channel: Int, channels: Int) -> tuple[Ptr, Int, Int]:
         """(where the pixels under a tile begin, elements from line to line, and from pixel to pixel).
 
         That is in the picture, or in a copy with zeros for what is beyond its border.
         """
-        e, work = self.e, self.work
-        (height, width), c = work.size, work.channels * work.groups
+        e, plan = self.e, self.plan
+        (height, width), c = plan.size, plan.channels * plan.groups
         image, top, left = self._place(tile)
-        top, left = top - work.pad[0], left - work.pad[1]
+        top, left = top - plan.pad[0], left - plan.pad[1]
         picture = self.picture.at(image * (height * width * c) + channel)
         inside = _within(top, height - REACH + 1) & _within(left, width - REACH + 1)
         with e.when(Cond(e, e.b.not_(inside.value))):
-            zeros = e.stack(work.part, picture.dtype)
-            fill_zeros(e, zeros, work.part)
+            zeros = e.stack(plan.part, picture.dtype)
+            fill_zeros(e, zeros, plan.part)
             with e.loop(REACH) as y, e.loop(REACH) as x:
                 row, column = top + y.index, left + x.index
                 there = _within(row, height) & _within(column, width)
                 source = e.either(there, picture.at((row * width + column) * c), zeros)
-                target = self.patch.at((y.index * REACH + x.index) * work.part)
+                target = self.patch.at((y.index * REACH + x.index) * plan.part)
                 with e.loop(channels, step=e.lanes) as loop:
                     e.store(e.load(source, loop.index), target, loop.index)
         source = e.either(inside, picture.at((top * width + left) * c), self.patch)
-        pitch = e.select(inside, width * c, REACH * work.part)
-        return source, pitch, e.select(inside, c, work.part)
+        pitch = e.select(inside, width * c, REACH * plan.part)
+        return source, pitch, e.select(inside, c, plan.part)
 
     def _place(self, tile: Int) -> tuple[Int, Int, Int]:
         """(picture, line, column) of a tile's first output place."""
-        down, across = self.work.grid
+        down, across = self.plan.grid
         number = tile % (down * across)
         return tile // (down * across), number // across * SIDE, number % across * SIDE
 
     def plain_weights(self, panel: Int, channel: Int) -> Ptr:
         """Where a panel's weights for a channel are, at the kernel's first place."""
-        work = self.work
-        return self.packed.at((panel * (KERNEL * KERNEL * work.channels) + channel) * work.panels.panel)
+        plan = self.plan
+        return self.packed.at((panel * (KERNEL * KERNEL * plan.channels) + channel) * plan.panels.panel)
 
     def transform_weights(self, panel: Int, channel: Int, channels: Int) -> None:
         """weights[point, channel, feature] of a panel."""
-        e, work, width = self.e, self.work, self.work.panels.panel
+        e, plan, width = self.e, self.plan, self.plan.panels.panel
         packed, group = self.plain_weights(panel, channel), group_of(self.packed.dtype)
         if group > 1:
             packed = packed.cast(DType.I32)
         with e.loop(channels // group) as word, e.loop(width, step=e.lanes) as column:
             spot = word.index * width + column.index
-            places = [spot + place * (work.channels // group * width) for place in range(KERNEL * KERNEL)]
+            places = [spot + place * (plan.channels // group * width) for place in range(KERNEL * KERNEL)]
             words = [e.load(packed, place) for place in places]
             for number in range(group):
                 plain = [half_of(e, w, number) if group > 1 else as_f32(e, w, packed.dtype) for w in words]
                 target = self.weights.at((word.index * group + number) * width + column.index)
                 for point, value in enumerate(both_ways(e, of_weights, plain)):
-                    e.store(value, target, point * work.steps[1])
+                    e.store(value, target, point * plan.steps[1])
 
     def multiply(self, number: Int, channels: Int, following: Ptr, *, onward: bool) -> None:
         """sums[panel, tile, point, feature] = pixels @ weights, or more where they go on from what they are.
@@ -268,29 +268,29 @@ class Work:
         Meanwhile asks the cache for the weights that are transformed next: nine places of the kernel, each for four
         points.
         """
-        e, work, width = self.e, self.work, self.work.panels.panel
+        e, plan, width = self.e, self.plan, self.plan.panels.panel
         share = POINTS // KERNEL**2
-        tiles = (self.count + (work.tiling.rows - 1)) // work.tiling.rows
+        tiles = (self.count + (plan.tiling.rows - 1)) // plan.tiling.rows
         pace = e.int(width // share) // tiles + 1
-        strides = Strides(work.spacing[0], width, work.spacing[1])
+        strides = Strides(plan.spacing[0], width, plan.spacing[1])
         with e.loop(POINTS) as point:
-            pixels = self.pixels.at(point.index * work.steps[0])
-            weights = self.weights.at(point.index * work.steps[1])
-            sums = self.sums.at(number * (work.rows * work.spacing[1]) + point.index * width)
-            place = following.at(point.index // share * (work.channels * width))
+            pixels = self.pixels.at(point.index * plan.steps[0])
+            weights = self.weights.at(point.index * plan.steps[1])
+            sums = self.sums.at(number * (plan.rows * plan.spacing[1]) + point.index * width)
+            place = following.at(point.index // share * (plan.channels * width))
             ahead = place.at(channels * (width // share) * (point.index % share)).cast(DType.F32)
 
             def tile(rows: int, row: Int, valid: Int) -> None:
-                operands = pixels.at(row * work.spacing[0]), weights, sums.at(row * work.spacing[1])
-                early = Early(ahead.at(channels * pace * (row // work.tiling.rows)), pace)
-                call_tile(e, work.tiling, strides, rows, operands, channels, onward=onward, early=early)
+                operands = pixels.at(row * plan.spacing[0]), weights, sums.at(row * plan.spacing[1])
+                early = Early(ahead.at(channels * pace * (row // plan.tiling.rows)), pace)
+                call_tile(e, plan.tiling, strides, rows, operands, channels, onward=onward, early=early)
 
-            for_tiles(e, work.tiling, e.int(0), self.count, symbol("tiles"), tile)
+            for_tiles(e, plan.tiling, e.int(0), self.count, symbol("tiles"), tile)
 
     def write(self, number: Int, panel: Int) -> None:
         """The sums of a panel as places of the output, through the epilogue."""
-        e, work, panels = self.e, self.work, self.work.panels
-        (oh, ow), operands = work.out, panels.epilogue.operands
+        e, plan, panels = self.e, self.plan, self.plan.panels
+        (oh, ow), operands = plan.out, panels.epilogue.operands
         aside = e.stack(e.lanes, self.out.dtype)
         column = panel * panels.panel
         masks = panel_masks(e, panels, column)
@@ -303,7 +303,7 @@ class Work:
                     row = (image * oh + line.min(oh - 1)) * ow + place.min(ow - 1)
                     bases.append([p.at(o.row_offset(e, row)) for p, o in zip(self.extra, operands, strict=True)])
                     targets.append((row, (line < oh) & (place < ow)))
-            start = self.sums.at((number * work.rows + tile.index) * work.spacing[1])
+            start = self.sums.at((number * plan.rows + tile.index) * plan.spacing[1])
             for offset, mask in zip(range(0, panels.panel, e.lanes), masks, strict=True):
                 spot = self.group * panels.n + column + offset
                 points = [e.load(start, number * panels.panel + offset) for number in range(POINTS)]
