@@ -33,7 +33,8 @@ ROWS = 28  # tiles that share transformed weights, give or take a register tile'
 PART_SHARE, LEAST_PART = 16 * KIB, 32  # bytes of the second-level cache for each channel of a part; channels
 TOGETHER = 4  # panels that share transformed pixels
 WORTH = 0.75  # of the direct products
-FIXED = 3  # tiles whose products take as long as transforming the weights
+FIXED = 4  # tiles whose products take as long as transforming the weights
+FEW = 32  # features, for which each thread transforms all weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +107,9 @@ def suits(node: Node, target: CpuTarget) -> bool:
     if fixed(x.shape[3], "channel count") % (op.groups * CHANNELS):
         return False
     oh, ow = (fixed(dim, "convolution size") for dim in node.output.type.shape[1:3])
-    tiles = -(-oh // SIDE) * -(-ow // SIDE)
-    return POINTS * (tiles + FIXED) <= WORTH * KERNEL * KERNEL * oh * ow
+    tiles, features = -(-oh // SIDE) * -(-ow // SIDE), fixed(node.output.type.shape[3], "feature count")
+    once = 2 * FIXED if features <= FEW else FIXED
+    return POINTS * (tiles + once) <= WORTH * KERNEL * KERNEL * oh * ow
 
 
 def lower_winograd(state: Lowering, group: Group) -> None:

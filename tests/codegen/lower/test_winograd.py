@@ -17,7 +17,7 @@ from tests.codegen.harness import N, assert_narrowed, bf16, f32, joined, random_
 SHAPES = [  # h, w, channels, features, pad: tiles that end with the picture and beyond it, tails, several parts
     (10, 10, 16, 32, (0, 0, 0, 0)),
     (9, 12, 32, 33, (1, 1, 1, 1)),
-    (7, 7, 48, 16, (1, 1, 1, 1)),
+    (7, 7, 48, 40, (1, 1, 1, 1)),
     (14, 15, 64, 7, (2, 0, 1, 2)),
     (13, 21, 16, 150, (0, 2, 2, 0)),
     (12, 12, 96, 40, (1, 1, 1, 1)),
@@ -137,7 +137,8 @@ def test_same_bits_on_every_target(first, second, runs, compiled):
 
 
 DIRECT = {
-    "small picture": {"h": 6, "w": 6},
+    "small picture": {"h": 6, "w": 6, "o": 64},
+    "small picture for few features": {"h": 7, "w": 7},
     "few channels": {"c": 8},
     "stride": {"stride": (1, 2)},
     "dilation": {"dilation": (2, 1)},
