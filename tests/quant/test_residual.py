@@ -22,6 +22,7 @@ from tests.codegen.conftest import compiled, every_target  # noqa: F401  fixture
 from tests.codegen.harness import Compiled, run
 from tests.quant.networks import SCALE, SHIFT, N, error, normal, ops, pictures
 
+CONVOLUTIONS = ("conv2d", "winograd")  # how the labels of their kernels begin
 PRECISIONS = ["force_bfloat16", "qint8_mixed_float32", "qint8_mixed_bfloat16"]
 
 
@@ -79,11 +80,11 @@ def test_blocks_read_and_write_narrow_elements(
     np.testing.assert_allclose(result.outputs[0], result.expected[0], rtol=0.02, atol=0.02)
     steps = [step for step in program.program.steps if step.label not in ("pad", "copy")]
     narrow = "bf16" if precision == "force_bfloat16" else "u8"
-    last = max(n for n, step in enumerate(steps) if step.label.startswith("conv2d"))
+    last = max(n for n, step in enumerate(steps) if step.label.startswith(CONVOLUTIONS))
     assert [step.shape.partition("[")[0] for step in steps[: last - 1]] == [narrow] * (last - 1)
     assert steps[1].label == "max_pool2d"
     assert not {"dequantize", "cast", "quantize", "relu", "add"} & {step.label for step in steps[:last]}
-    assert sum(step.label.startswith("conv2d") for step in steps) == 8
+    assert sum(step.label.startswith(CONVOLUTIONS) for step in steps) == 8
 
 
 def test_zero_is_the_least_byte_and_bounds_are_absorbed() -> None:
