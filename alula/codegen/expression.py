@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from alula.codegen.kernels.elementwise import emit_op, is_narrowing
+from alula.codegen.kernels.elementwise import emit_op, factors_of, is_narrowing, is_product
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.core.dims import Dim
 from alula.core.dtype import DType
 from alula.ir.op import Op
-from alula.ops.elementwise import Mul
+from alula.ops.elementwise import Add, Mul
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,18 @@ class Expression:
     def emit(self, e: Emitter, seeds: Sequence[Vec], load: Callable[[int], Vec]) -> Vec:
         """The result; `load(n)` gives the vector of operand n."""
         values = [*seeds, *(load(n) for n in range(len(self.operands))), *e.parameters[: self.parameters]]
+        factors: dict[int | float, tuple[Vec, Vec]] = {}
         for number, term in enumerate(self.terms):
             vectors = [values[a] if isinstance(a, int) else e.constant(a) for a in term.arguments]
-            values.append(emit_op(e, term.op, vectors, coarse=self._is_narrowed(number, len(values))))
+            place = len(values)
+            if self._is_added(number, place):
+                factors[place] = factors_of(e, term.op, vectors)
+                values.append(factors[place][0])  # for the numbering: the sum takes the factors
+            elif added := [position for position, a in enumerate(term.arguments) if a in factors]:
+                (position,) = added
+                values.append(e.fma(*factors[term.arguments[position]], vectors[1 - position]))
+            else:
+                values.append(emit_op(e, term.op, vectors, coarse=self._is_narrowed(number, place)))
         return values[-1]
 
     def emit_several(self, e: Emitter, seeds: Sequence[Vec], loads: Sequence[Callable[[int], Vec]]) -> list[Vec]:
@@ -93,6 +102,15 @@ class Expression:
                 result = self.emit(e, [e.joined(seeds[some])], operands.__getitem__)
             results += e.parted(result, count)
         return results
+
+    def _is_added(self, number: int, value: int) -> bool:
+        """True for a product that only a sum takes, to be rounded with it; of two that one does, the last."""
+        users = [later for later in self.terms[number + 1 :] for a in later.arguments if a == value]
+        if not is_product(self.terms[number].op) or len(users) != 1 or not isinstance(users[0].op, Add):
+            return False
+        first = value - number
+        later = [a - first for a in users[0].arguments if isinstance(a, int) and a > value]
+        return not any(self._is_added(other, first + other) for other in later)
 
     def _is_narrowed(self, number: int, value: int) -> bool:
         """True where the term, whose result is `value`, is narrowed next, multiplied before at most."""

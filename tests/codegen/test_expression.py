@@ -31,11 +31,40 @@ def test_what_is_narrowed_next_is_coarse(terms: list, coarse: bool, monkeypatch:
     seen = []
     monkeypatch.setattr(expression, "emit_op", lambda e, op, vectors, coarse: seen.append((op, coarse)) or op)
 
-    class Numbers:
-        parameters = ()
-
-        def constant(self, number: float) -> float:
-            return number
-
     Expression(1, terms=tuple(terms)).emit(Numbers(), ["seed"], lambda n: n)
     assert seen[0] == (Gelu(), coarse)
+
+
+class Numbers:
+    """An emitter of texts."""
+
+    parameters = ()
+
+    def constant(self, number: float) -> float:
+        return number
+
+    def fma(self, a: object, b: object, c: object) -> str:
+        return f"({a} * {b} + {c})"
+
+
+PRODUCT = Term(Mul(), (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("terms", "result"),
+    [
+        ([PRODUCT, Term(Add(), (3, 2))], "(a * b + c)"),
+        ([PRODUCT, Term(Add(), (2, 3))], "(a * b + c)"),
+        ([PRODUCT, Term(Mul(), (1, 2)), Term(Add(), (4, 3))], "(b * c + mul(a, b))"),
+        ([PRODUCT, Term(Mul(), (1, 2)), Term(Add(), (3, 4))], "(b * c + mul(a, b))"),
+        ([PRODUCT, Term(Add(), (3, 2)), Term(Mul(), (4, 1)), Term(Add(), (5, 2))], "((a * b + c) * b + c)"),
+        ([PRODUCT, Term(Relu(), (3,)), Term(Add(), (4, 2))], "add(relu(mul(a, b)), c)"),
+        ([PRODUCT, Term(Add(), (3, 3))], "add(mul(a, b), mul(a, b))"),
+        ([PRODUCT, Term(Add(), (3, 2)), Term(Add(), (4, 3))], "add(add(mul(a, b), c), mul(a, b))"),
+        ([PRODUCT, Term(Mul(), (3, 2))], "mul(mul(a, b), c)"),
+    ],
+)
+def test_a_sum_takes_in_a_product_that_is_its_alone(terms: list, result: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = lambda e, op, vectors, coarse: f"{op.name}({', '.join(map(str, vectors))})"  # noqa: E731
+    monkeypatch.setattr(expression, "emit_op", written)
+    assert Expression(3, terms=tuple(terms)).emit(Numbers(), ["a", "b", "c"], lambda n: n) == result

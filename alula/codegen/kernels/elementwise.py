@@ -43,6 +43,20 @@ def emit_op(e: Emitter, op: Op, vectors: Sequence[Vec], *, coarse: bool = False)
     return RULES[type(op)](e, op, *vectors)
 
 
+def is_product(op: Op) -> bool:
+    """True for ops that end with a product, which an addition can take in: `factors_of` are its factors."""
+    return isinstance(op, ops.Mul | Dequantize)
+
+
+def factors_of(e: Emitter, op: Op, vectors: Sequence[Vec]) -> tuple[Vec, Vec]:
+    """The two factors of what a product makes of vectors."""
+    if isinstance(op, Dequantize):
+        x, scale, zero = vectors
+        return x - zero, scale
+    a, b = vectors
+    return a, b
+
+
 def is_narrowing(op: Op) -> bool:
     """True for ops that leave 8 significant bits or fewer."""
     return isinstance(op, Quantize) or (isinstance(op, ops.Cast) and op.dtype is DType.BF16)

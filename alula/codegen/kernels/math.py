@@ -18,6 +18,8 @@ INF, NAN = float("inf"), float("nan")
 LARGEST = 3.4028234663852886e38
 
 SHIFTER = 12582912.0  # 1.5 * 2**23: added to a small number, it leaves it rounded to a whole one in the low bits
+SHIFTER_BITS = 0x4B400000
+BITS_OF_LEAST = 0xC2FA0000 - 2**32  # -125.0
 LOG2E = 1.4426950408889634
 LN2_HIGH, LN2_LOW = 0.693147182464599609375, -1.904654299957767e-09  # ln 2 to float32, and the rest
 
@@ -91,13 +93,20 @@ def _exp_inside(e: Emitter, x: Vec) -> Vec:
 
 
 def exp2_coarse(e: Emitter, x: Vec) -> Vec:
-    """2**x for x up to 127, to 3e-6 of it; below 2**-125 it is 2**-125.  For what is narrowed.  10 operations."""
-    fraction, whole = _exp2_parts(e, x)
-    return fraction * whole
+    """2**x for x up to 127, to 3e-6 of it; below 2**-125 it is 2**-125.  For what is narrowed.  10 operations.
+
+    As unsigned whole numbers the bits of negative floats grow downwards; and to add n to the exponent multiplies by
+    2**n.  Integer operations have more ports than those of floats.
+    """
+    inside = e.bitcast(e.binary("umin", e.bitcast(x, DType.I32), BITS_OF_LEAST), DType.F32)
+    shifted = inside + SHIFTER
+    fraction = polynomial(e, inside - (shifted - SHIFTER), EXP2_COARSE)
+    whole = e.arithmetic("shl", e.bitcast(shifted, DType.I32), 23)
+    return e.bitcast(e.bitcast(fraction, DType.I32) + whole, DType.F32)
 
 
 def _exp2_parts(e: Emitter, x: Vec) -> tuple[Vec, Vec]:
-    """(2**f, 2**n), whose product is `exp2_coarse`: n whole, |f| <= 1/2.
+    """(2**f, 2**n), whose product is 2**x from x = -125 on: n whole, |f| <= 1/2.
 
     From -125 on that product is normal; subnormal ones take some processors a hundred cycles.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 from alula.codegen.kernels.dot import BFloat
-from alula.codegen.kernels.math import SHIFTER
+from alula.codegen.kernels.math import SHIFTER, SHIFTER_BITS
 from alula.codegen.vector import Emitter, Vec
 from alula.core.dtype import DType
 
@@ -52,6 +52,6 @@ def to_bytes(e: Emitter, x: Vec, factor: Vec, shifter: Vec) -> Vec:
     `shifter` is SHIFTER + zero.  Rounding is by a number so large that its last bit is 1: the product, zero and it are
     added with one rounding.
     """
-    shifted = e.fma(x, factor, shifter)
-    held = e.min(e.max(shifted, SHIFTER), SHIFTER + 255)
-    return e.convert(e.bitcast(held, DType.I32), "trunc", DType.I8)
+    shifted = e.max(e.fma(x, factor, shifter), SHIFTER)
+    held = e.binary("umin", e.bitcast(shifted, DType.I32), SHIFTER_BITS + 255)
+    return e.convert(held, "trunc", DType.I8)

@@ -17,7 +17,7 @@ VIRTUAL_LANES = 16
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Sixteen columns (fewer at the end of a row) from `column`: one vector and mask for each part of them."""
+    """Columns from `column`, sixteen or a multiple (fewer at the end of a row): a vector and mask for each part."""
 
     column: Int
     masks: tuple[ir.Value | None, ...]
@@ -43,15 +43,23 @@ def of_each(vectors: Sequence[Vec], rows: int) -> list[list[Vec]]:
 
 
 def fold_row(
-    e: Emitter, count: int, seeds: Sequence[Vec], step: Callable[[Piece, Sequence[Vec]], Sequence[Vec]]
+    e: Emitter,
+    count: int,
+    seeds: Sequence[Vec],
+    step: Callable[[Piece, Sequence[Vec]], Sequence[Vec]],
+    widest: int = VIRTUAL_LANES,
 ) -> list[Vec]:
-    """`seeds` (one vector a part) carried through `step` over all pieces of a row of `count` columns."""
-    whole = count // VIRTUAL_LANES * VIRTUAL_LANES
-    carried = list(seeds)
-    if whole:
-        with e.loop(whole, carried=carried, step=VIRTUAL_LANES) as loop:
-            loop.carry(step(Piece(loop.index, (None,) * parts(e)), loop.carried))
-        carried = loop.carried
+    """`seeds` (one vector a part) carried through `step` over all pieces of a row of `count` columns.
+
+    Pieces have `widest` columns while there are as many, then sixteen.
+    """
+    carried, whole = list(seeds), 0
+    for width in dict.fromkeys((widest, VIRTUAL_LANES)):
+        start, whole = whole, count // width * width
+        if whole > start:
+            with e.loop(whole, carried=carried, start=start, step=width) as loop:
+                loop.carry(step(Piece(loop.index, (None,) * (width // e.lanes)), loop.carried))
+            carried = loop.carried
     if count > whole:
         masks = tuple(e.mask(max(0, count - whole - part * e.lanes)) for part in range(parts(e)))
         carried = list(step(Piece(e.int(whole), masks), carried))
@@ -109,10 +117,12 @@ def weights_of_row(
     most: Vec,
     store: Callable[[Piece, Sequence[Vec]], None],
     dot: Dot = DOT_F32,
+    widest: int = VIRTUAL_LANES,
 ) -> Vec:
     """Stores exp(scale * (source - most)); returns their sum in every lane.  `most` is the row's largest element.
 
-    What is narrowed for a product of another kind than float32 need not be exact to the last place.
+    What is narrowed for a product of another kind than float32 need not be exact to the last place.  `store` gets
+    pieces of `widest` columns, while there are as many.
     """
     exact = dot is DOT_F32
     factor = scale if exact else scale * math.LOG2E
@@ -122,9 +132,12 @@ def weights_of_row(
         exponents = [e.fma(value, factor, shift) for value in load_parts(e, source, piece)]
         results = [math.exp(e, x) if exact else math.exp2_coarse(e, x) for x in exponents]
         store(piece, results)
-        return [total + value for total, value in zip(sums, inside(e, results, piece, 0.0), strict=True)]
+        totals = list(sums)
+        for n, value in enumerate(inside(e, results, piece, 0.0)):
+            totals[n % len(totals)] += value
+        return totals
 
-    sums = fold_row(e, count, [e.constant(0.0)] * parts(e), powers)
+    sums = fold_row(e, count, [e.constant(0.0)] * parts(e), powers, widest)
     return e.spread(math.tree_add(e, sums))
 
 

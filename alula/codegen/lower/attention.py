@@ -9,7 +9,7 @@ from itertools import accumulate
 from alula.codegen.expression import Expression
 from alula.codegen.groups import Group
 from alula.codegen.kernels.dot import DOT_F32, DOT_INT8, Dot, dot_for
-from alula.codegen.kernels.rows import columns, weights_of_row
+from alula.codegen.kernels.rows import columns, groups_of_rows, weights_of_row
 from alula.codegen.kernels.tile import panel_width
 from alula.codegen.kernels.tiling import for_tiles, tiling_for
 from alula.codegen.lower.builder import narrow, narrowing
@@ -199,13 +199,19 @@ def emit_attention(chunk: Chunk, shape: Shape, batches: Dim) -> None:
 
     def tile(count: int, row: Int, valid: Int) -> None:
         scorer.score(count, valid, q.at(row * shape.q_rows.row))
-        with e.loop(valid) as loop:
-            added = None if bias is None or shape.bias is None else bias.at((row + loop.index) * e.dim(shape.bias.row))
-            e.store(scorer.largest(loop.index, added, shape.scale), factors, loop.index * e.lanes)
+        with groups_of_rows(e, valid) as lines:
+            added = (
+                []
+                if bias is None or shape.bias is None
+                else [bias.at((row + n) * e.dim(shape.bias.row)) for n in lines]
+            )
+            for n, most in zip(lines, scorer.largest(lines, added, shape.scale), strict=True):
+                e.store(most, factors, n * e.lanes)
         with e.loop(valid) as loop:
             line, most = scorer.line(loop.index), e.load(factors, loop.index * e.lanes)
             scale = scorer.scale(loop.index, shape.scale) if bias is None else 1.0
-            total = weights_of_row(e, line, shape.m, scale, most, mixer.store(loop.index), shape.mixing.tiling.dot)
+            store, mixing = mixer.store(loop.index), shape.mixing
+            total = weights_of_row(e, line, shape.m, scale, most, store, mixing.tiling.dot, mixing.widest)
             e.store(1.0 / total, factors, loop.index * e.lanes)
 
         def use(first: int, some: int, mixed: Callable[[Int, int], Vec]) -> None:

@@ -1,7 +1,8 @@
 """Weights times values, the second product of attention: in float32, in bfloat16, or as bytes.
 
 Weights are not divided by their sum yet, so that the largest of a row is 1.  As bytes they are whole 65535ths in two
-bytes each, and every column of the values has a scale of its own: two exact products.
+bytes each, and every column of the values has a scale of its own: two exact products.  Of 64 keys a word of bytes holds
+four that are 16 apart: so four vectors of weights become words lane by lane.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from dataclasses import dataclass
 
 from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8
 from alula.codegen.kernels.elementwise import as_f32
-from alula.codegen.kernels.math import SHIFTER
+from alula.codegen.kernels.math import SHIFTER, SHIFTER_BITS
 from alula.codegen.kernels.matrix import TILE_WORDS
 from alula.codegen.kernels.narrow import to_bf16
-from alula.codegen.kernels.rows import Piece, columns, store_parts
+from alula.codegen.kernels.rows import VIRTUAL_LANES, Piece, columns, store_parts
 from alula.codegen.kernels.tiling import Strides, Tiling, call_tile
 from alula.codegen.lower.sharing import fill_zeros
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.core.dtype import DType
 from alula.ops.attention import WEIGHT_STEPS
 from alula.ops.quantize import STEPS
+
+GROUP = 4 * VIRTUAL_LANES  # keys
+EVEN_BYTES, ODD_BYTES = 0x00FF00FF, 0xFF00FF00 - 2**32  # of a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,11 @@ class Mixing:
         """Words of k: keys in whole words, and in whole tiles of them for matrix registers."""
         words = -(-self.m // self.tiling.dot.group)
         return -(-words // TILE_WORDS) * TILE_WORDS if self.tiling.matrix else words
+
+    @property
+    def widest(self) -> int:
+        """Keys whose weights are stored at a time."""
+        return GROUP if self.tiling.dot is DOT_INT8 else VIRTUAL_LANES
 
     @property
     def weight_row(self) -> int:
@@ -98,6 +107,8 @@ class Mixer:
                 store_parts(e, values, line, piece)
             elif dot is DOT_BF16:
                 store_parts(e, [to_bf16(e, value) for value in values], line, piece)
+            elif len(values) * e.lanes == GROUP:
+                _store_words(e, [_level(e, value) for value in values], line, low, piece.column)
             else:
                 levels = [_level(e, value) for value in values]
                 upper = [e.arithmetic("lshr", level, 8) for level in levels]
@@ -136,7 +147,22 @@ def _level(e: Emitter, weight: Vec) -> Vec:
 
     The largest of a row of large scores may be a little more than 1: the product of its score and scale was rounded.
     """
-    return e.bitcast(e.fma(e.min(weight, 1.0), float(WEIGHT_STEPS), SHIFTER), DType.I32)
+    level = e.bitcast(e.fma(weight, float(WEIGHT_STEPS), SHIFTER), DType.I32)
+    return e.binary("umin", level, SHIFTER_BITS + WEIGHT_STEPS)
+
+
+def _store_words(e: Emitter, levels: Sequence[Vec], upper: Ptr, lower: Ptr, key: Int) -> None:
+    """The levels of 64 keys from `key` on, as words of their upper and of their lower bytes."""
+    step = len(levels) // 4
+    for n in range(step):
+        a, b, c, d = levels[n::step]
+        even = e.arithmetic("or_", e.arithmetic("and_", a, 0xFFFF), e.arithmetic("shl", c, 16))
+        odd = e.arithmetic("or_", e.arithmetic("and_", b, 0xFFFF), e.arithmetic("shl", d, 16))
+        high = e.arithmetic("and_", e.arithmetic("lshr", even, 8), EVEN_BYTES)
+        low = e.arithmetic("shl", e.arithmetic("and_", odd, EVEN_BYTES), 8)
+        at = key // 4 + n * e.lanes
+        e.store(e.arithmetic("or_", high, e.arithmetic("and_", odd, ODD_BYTES)), upper.cast(DType.I32), at)
+        e.store(e.arithmetic("or_", e.arithmetic("and_", even, EVEN_BYTES), low), lower.cast(DType.I32), at)
 
 
 def _pad_values(e: Emitter, mixing: Mixing, v: Ptr, values: Ptr, row: int) -> None:
@@ -152,11 +178,10 @@ def _pair_values(e: Emitter, mixing: Mixing, v: Ptr, values: Ptr, row: int) -> N
     lanes = [place // 2 + place % 2 * e.lanes for place in range(2 * e.lanes)]
     zero = e.constant(0, DType.BF16)
 
-    def pair(number: Int, count: int) -> None:
-        upper = v.at(number * (2 * step))
+    def pair(number: Int, keys: Sequence[Int]) -> None:
         for column, mask in columns(e, mixing.v):
-            below = e.load(upper, column + step, mask) if count == 2 else zero
-            joined = e.shuffle(e.load(upper, column, mask), below, lanes)
+            upper, *below = [e.load(v, key * step + column, mask) for key in keys]
+            joined = e.shuffle(upper, below[0] if below else zero, lanes)
             e.store(joined, halves, (number * row + column) * 2)
 
     _in_words(e, mixing, values, row, pair)
@@ -179,10 +204,10 @@ def _byte_values(e: Emitter, mixing: Mixing, v: Ptr, values: Ptr, scales: Ptr, r
         factor = e.choose(">", largest, 0.0, float(STEPS) / largest, 0.0)
         e.store(largest * (1 / (STEPS * WEIGHT_STEPS)), scales, column)
 
-        def quad(number: Int, count: int) -> None:
+        def quad(number: Int, keys: Sequence[Int]) -> None:
             word = e.constant(0, DType.I32)
-            for place in range(count):
-                line = v.at((number * 4 + place) * mixing.row)
+            for place, key in enumerate(keys):
+                line = v.at(key * mixing.row)
                 level = e.bitcast(e.fma(floats(line, column, mask), factor, SHIFTER), DType.I32)  # noqa: B023
                 byte = e.arithmetic("and_", level, 255)
                 word = e.arithmetic("or_", word, e.arithmetic("shl", byte, 8 * place))
@@ -191,12 +216,17 @@ def _byte_values(e: Emitter, mixing: Mixing, v: Ptr, values: Ptr, scales: Ptr, r
         _in_words(e, mixing, values, row, quad)
 
 
-def _in_words(e: Emitter, mixing: Mixing, values: Ptr, row: int, word: Callable[[Int, int], None]) -> None:
+def _in_words(e: Emitter, mixing: Mixing, values: Ptr, row: int, word: Callable[[Int, Sequence[Int]], None]) -> None:
     """word(number, keys in it) for all keys, and zeros for the words beyond."""
-    whole, rest = divmod(mixing.m, mixing.tiling.dot.group)
-    with e.loop(whole) as loop:
-        word(loop.index, mixing.tiling.dot.group)
+    size = mixing.tiling.dot.group
+    grouped = mixing.m // GROUP * GROUP // size if mixing.tiling.dot is DOT_INT8 else 0
+    whole, rest = divmod(mixing.m, size)
+    with e.loop(grouped) as loop:
+        first = loop.index // VIRTUAL_LANES * GROUP + loop.index % VIRTUAL_LANES
+        word(loop.index, [first + place * VIRTUAL_LANES for place in range(size)])
+    with e.loop(whole, start=grouped) as loop:
+        word(loop.index, [loop.index * size + place for place in range(size)])
     if rest:
-        word(e.int(whole), rest)
+        word(e.int(whole), [e.int(whole * size + place) for place in range(rest)])
     used = whole + bool(rest)
     fill_zeros(e, values.at(used * row), (mixing.words - used) * row)

@@ -17,7 +17,6 @@ from alula.codegen.kernels.rows import (
     fold_row,
     groups_of_rows,
     inside,
-    largest_of,
     load_parts,
     load_rows,
     of_each,
@@ -131,34 +130,40 @@ class Scorer:
             return scale
         return self.e.load(self.query_steps, row * self.e.lanes) * scale
 
-    def largest(self, row: Int, bias: Ptr | None, scale: float) -> Vec:
-        """The largest score of a query, in every lane; scaled already where a bias is added to it."""
-        e, line = self.e, self.line(row)
-        if bias is None and not self.scoring.in_bytes:
-            return row_max(e, line, self.scoring.m)
-        factor = None if bias is None else self.scale(row, scale)
+    def largest(self, rows: Sequence[Int], biases: Sequence[Ptr], scale: float) -> list[Vec]:
+        """The largest scores of queries, each in every lane; scaled already where `biases` are added to them."""
+        e, m, count = self.e, self.scoring.m, len(rows)
+        lines = [self.line(row) for row in rows]
+        if not biases and not self.scoring.in_bytes:
+            return [row_max(e, line, m) for line in lines]
+        factors = [self.scale(row, scale) for row in rows] if biases else []
+        zeros = [-e.load(self.query_zeros, row * e.lanes) for row in rows] if self.scoring.in_bytes else []
 
-        def written(piece: Piece) -> list[Vec]:
-            values = self._values(row, line, piece)
-            if bias is not None and factor is not None:
+        def written(piece: Piece, most: Sequence[Vec]) -> list[Vec]:
+            scores = self._floats(lines, zeros, piece) if zeros else load_rows(e, lines, piece)
+            for values, bias, factor in zip(scores, biases, factors, strict=False):
                 more = load_parts(e, bias, piece)
-                values = [e.fma(value, factor, other) for value, other in zip(values, more, strict=True)]
-            store_parts(e, values, line, piece)
-            return inside(e, values, piece, float("-inf"))
+                values[:] = [e.fma(value, factor, other) for value, other in zip(values, more, strict=True)]
+            for values, line in zip(scores, lines, strict=True):  # none is written before all are read
+                store_parts(e, values, line, piece)
+            found = [value for values in scores for value in inside(e, values, piece, float("-inf"))]
+            return [e.max(value, best) for value, best in zip(found, most, strict=True)]
 
-        return largest_of(e, self.scoring.m, written)
+        most = fold_row(e, m, [e.constant(float("-inf"))] * (parts(e) * count), written)
+        return [e.spread(tree_max(e, some)) for some in of_each(most, count)]
 
-    def _values(self, row: Int, line: Ptr, piece: Piece) -> list[Vec]:
-        """Scores of a query as floats, but for its scale; what lies beyond the last key is any number."""
+    def _floats(self, lines: Sequence[Ptr], zeros: Sequence[Vec], piece: Piece) -> list[list[Vec]]:
+        """Scores of queries, but for their scale; what lies beyond the last key is any number."""
         e = self.e
-        if not self.scoring.in_bytes:
-            return load_parts(e, line, piece)
-        values, zero = [], -e.load(self.query_zeros, row * e.lanes)
-        for n in range(len(piece.masks)):
-            column = piece.column + n * e.lanes
-            total = e.convert(e.load(line.cast(DType.I32), column), "sitofp", DType.F32)
-            values.append(e.fma(zero, e.load(self.sums, column), total) * e.load(self.steps, column))
-        return values
+        columns = [piece.column + n * e.lanes for n in range(len(piece.masks))]
+        keys = [(column, e.load(self.sums, column), e.load(self.steps, column)) for column in columns]
+        return [
+            [
+                e.fma(zero, total, e.convert(e.load(line.cast(DType.I32), column), "sitofp", DType.F32)) * step
+                for column, total, step in keys
+            ]
+            for line, zero in zip(lines, zeros, strict=True)
+        ]
 
     def _key_bytes(self, keys: Sequence[Ptr], targets: Sequence[Ptr]) -> list[Vec]:
         """targets[d] = keys less the mean, as signed bytes; what a step of each is worth, in every lane."""

@@ -146,7 +146,7 @@ def test_read_through_views_and_spread(widening, target, compiled):
     graph = Graph("spread", {"N": (1, 64)})
     graph.output("y", graph.add(Add(), graph.input("x", f32(N, 5, 17)), widened(graph, widening, 17)))
     result = run(compiled(joined(*graphs, graph), target))
-    assert_close(result, ulps=1)
+    assert_close(result, ulps=1, floor=4.0)  # of what is added: the sum takes the product in unrounded
     assert result.compiled.labels == ["neg"] * 3 + ["add"]
 
 
