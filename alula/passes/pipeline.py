@@ -25,6 +25,7 @@ from alula.passes.fuse_unfold import FuseUnfold
 from alula.passes.hoist_narrowing import HoistNarrowing
 from alula.passes.hoist_shuffles import HoistShuffles
 from alula.passes.hoist_slices import HoistSlices
+from alula.passes.merge_affine import MergeAffine
 from alula.passes.merge_projections import MergeProjections
 from alula.passes.remove_dead_code import RemoveDeadCode
 from alula.passes.remove_duplicates import RemoveDuplicates
@@ -79,6 +80,7 @@ PIPELINE: tuple[Pass, ...] = (
 
 LAST: tuple[Pass, ...] = (  # once everything is folded and every axis turned
     SeparateDepthwise(),
+    MergeAffine(),
     ShareConcats(),
     ByteProducts(),
     HoistNarrowing(),

@@ -1,0 +1,58 @@
+"""Scaling and shifting by constants that nothing else can take in, in as few steps as it can be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from alula.core.dtype import Array
+from alula.ir.graph import Graph, Node, Value
+from alula.ops.elementwise import Add, Div, Mul, Sub
+from alula.ops.norm import BatchNorm
+from alula.passes.affine import Affine, affine_of
+from alula.passes.match import made_by, rounded
+from alula.passes.rewrite import RewritePass
+
+STEPS = (Add, Sub, Mul, Div, BatchNorm)
+
+
+@dataclass(frozen=True)
+class MergeAffine(RewritePass):
+    """(x * s + t) * m + u  =>  x * (s*m) + (t*m + u)   for constants, a number for all or for each channel.
+
+    A batch_norm that no product takes in becomes such a product and sum: its square root and its quotient are constant.
+    """
+
+    name: ClassVar[str] = "merge-affine"
+    anchors: ClassVar = STEPS
+
+    def rewrite(self, node: Node, graph: Graph) -> Value | None:
+        if (found := affine_of(node)) is None:
+            return None
+        (x, affine), nodes = found, [node]
+        while (before := made_by(x, *STEPS)) is not None and graph.sole_use(x) is nodes[-1]:
+            if (found := affine_of(before)) is None:
+                break
+            x, affine = found[0], _after(found[1], affine)
+            nodes.append(before)
+        steps = [(op, part) for op, part in ((Mul(), affine.scale), (Add(), affine.shift)) if part is not None]
+        if len(steps) >= len(nodes) and not any(isinstance(one.op, BatchNorm) for one in nodes):
+            return None
+        for op, part in steps:
+            x = graph.add(op, x, _constant(graph, part, x))
+        return x
+
+
+def _after(first: Affine, second: Affine) -> Affine:
+    """What both do, one after the other."""
+    scales = [part for part in (first.scale, second.scale) if part is not None]
+    shifted = None if first.shift is None else first.shift * (1 if second.scale is None else second.scale)
+    shifts = [part for part in (shifted, second.shift) if part is not None]
+    return Affine(np.prod(scales, axis=0) if scales else None, np.sum(shifts, axis=0) if shifts else None)
+
+
+def _constant(graph: Graph, values: Array, x: Value) -> Value:
+    """A number for each channel of x, or the one number that all of them are."""
+    return graph.constant(rounded(values[:1] if np.all(values == values[0]) else values, x.type.dtype))
