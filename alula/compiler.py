@@ -11,6 +11,7 @@ import numpy as np
 
 from alula.artifact.model import ModelMeta
 from alula.artifact.writer import write_model
+from alula.codegen.groups import narrowable_outputs
 from alula.codegen.packing import pack_weights
 from alula.codegen.program import compile_graph
 from alula.core.dtype import Array
@@ -28,6 +29,7 @@ from alula.quant.int8 import use_int8
 from alula.quant.products import labelled_products
 from alula.quant.ranges import node_name
 from alula.quant.scheme import Scheme
+from alula.quant.stored import store_bfloat16
 from alula.runtime.host import default_threads, native_target
 from alula.runtime.native import NativeProgram
 
@@ -125,6 +127,7 @@ def lower_precision(
         store_float16(graph)
     if precision.endswith("bfloat16"):
         use_bfloat16(graph)
+        store_bfloat16(graph, narrowable_outputs(graph))
 
 
 def compiled_run(graph: Graph) -> Callable[[Sequence[Array]], Sequence[Array]]:

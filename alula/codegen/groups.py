@@ -78,6 +78,17 @@ def group_nodes(graph: Graph) -> list[Group]:
     return groups
 
 
+def narrowable_outputs(graph: Graph) -> list[Value]:
+    """What kernels write in float32 that they could narrow as they write it."""
+    return [
+        group.output
+        for group in group_nodes(graph)
+        if (isinstance(group.anchor.op, (*EPILOGUE_ANCHORS, *NARROWING_ANCHORS)) or is_elementwise(group.anchor.op))
+        and group.output.type.dtype is DType.F32
+        and not is_native(group.anchor)
+    ]
+
+
 def is_lazy(graph: Graph, node: Node) -> bool:
     """True for what is done where it is read, by expressions alone: it is larger than what it is made of.
 
@@ -85,9 +96,16 @@ def is_lazy(graph: Graph, node: Node) -> bool:
     """
     return (
         (_widens(node) or _is_outer_product(node))
-        and all(is_elementwise(user.op) and not is_native(user) for user in node.output.uses)
+        and all(_reads_lazily(node, user) for user in node.output.uses)
         and not any(node.output is output for _, output in graph.outputs)
     )
+
+
+def _reads_lazily(node: Node, user: Node) -> bool:
+    """True for expressions, and for reductions of what need only be widened."""
+    if isinstance(user.op, Reduction):
+        return node.inputs[0].type.dtype is DType.BF16
+    return is_elementwise(user.op) and not is_native(user)
 
 
 def _widens(node: Node) -> bool:

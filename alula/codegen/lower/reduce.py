@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from alula.codegen.expression import Operand
-from alula.codegen.groups import Group
-from alula.codegen.kernels.elementwise import emit_op
+from alula.codegen.groups import Group, is_lazy
+from alula.codegen.kernels.elementwise import as_f32, emit_op
 from alula.codegen.kernels.math import tree
 from alula.codegen.kernels.rows import Piece, fold_row, inside, load_parts, parts
 from alula.codegen.lower.sharing import chunks, rows_a_chunk, rows_of
@@ -15,7 +15,6 @@ from alula.codegen.lowering import Chunk, Lowering, lowers
 from alula.codegen.vector import Emitter, Ptr, Vec
 from alula.codegen.views import View, collapse
 from alula.core.dims import Dim, product
-from alula.core.dtype import DType
 from alula.ir.op import Op
 from alula.ir.types import fixed
 from alula.ops.elementwise import Add, Maximum, Minimum
@@ -58,6 +57,7 @@ def lower_reduce(state: Lowering, group: Group) -> None:
     """x over `axes`: each element one chain in the order of x's axes, or 16 chains and the fixed tree."""
     node = group.anchor
     (x,), op = node.inputs, node.op
+    x = x.producer.inputs[0] if x.producer is not None and is_lazy(state.graph, x.producer) else x
     source, output = state.view(x), state.output(group.output)
     if (found := lane_axis(source, op.axes)) is None:  # type: ignore[attr-defined]
         source = state.contiguous(x)
@@ -101,7 +101,7 @@ def reduce_plan(op: Op, view: View, axes: Sequence[int], lane: int | None) -> Re
         start,
         isinstance(op, ReduceMean),
         product(sizes),
-        Operand(sizes, tuple(step for (step,) in steps), 1, DType.F32),
+        Operand(sizes, tuple(step for (step,) in steps), 1, view.dtype),
         inner_sizes,
         tuple(step for (step,) in inner_steps),
         1 if lane is None else shape[lane],
@@ -125,7 +125,7 @@ def emit_along(chunk: Chunk, plan: Reduce, block: int) -> None:
     start = [e.constant(plan.start)] * len(spots)
 
     def step(at: Ptr, sums: list[Vec]) -> list[Vec]:
-        vectors = [e.load(at, spot, mask) for spot, mask in zip(spots, masks, strict=True)]
+        vectors = [as_f32(e, e.load(at, spot, mask), plan.read.dtype) for spot, mask in zip(spots, masks, strict=True)]
         return [emit_op(e, plan.op, (total, vector)) for total, vector in zip(sums, vectors, strict=True)]
 
     with rows_of(Chunk(e, chunk.operands, chunk.number // blocks, chunk.scratch), plan.rows, block) as row:
@@ -144,7 +144,8 @@ def emit_across(chunk: Chunk, plan: Reduce, block: int) -> None:
 
     def step(at: Ptr, sums: list[Vec]) -> list[Vec]:
         def more(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
-            vectors = inside(e, load_parts(e, at, piece), piece, plan.start)
+            loaded = [as_f32(e, vector, plan.read.dtype) for vector in load_parts(e, at, piece)]
+            vectors = inside(e, loaded, piece, plan.start)
             return [combine(total, vector) for total, vector in zip(sums, vectors, strict=True)]
 
         return fold_row(e, length, sums, more)

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from alula.core.dtype import DType
+from alula.ir.types import TensorType
+from alula.ops.elementwise import Cast
 from alula.ops.reduce import ReduceMax, ReduceMean, ReduceMin, ReduceSum
 from alula.ops.shape import Expand, Slice, Transpose
 from tests.codegen.harness import (
@@ -40,6 +43,14 @@ def test_every_set_of_axes(op, target, compiled):
         assert_equal(result)
     else:
         assert_summed(result, lambda f: joined(*(reduced(op(axes)) for axes in AXES)), terms=7 * 3 * 19)
+    assert result.compiled.labels == [op.name] * len(AXES)
+
+
+@pytest.mark.parametrize("op", [ReduceMean, ReduceMax])
+def test_bfloat16_is_widened_as_it_is_read(op, target, compiled):
+    graphs = [graph_of(Cast(DType.F32), TensorType(DType.BF16, SHAPE), chain=[op(axes)]) for axes in AXES]
+    result = run(compiled(joined(*graphs), target))
+    assert_close(result, ulps=4, floor=1.0)
     assert result.compiled.labels == [op.name] * len(AXES)
 
 
