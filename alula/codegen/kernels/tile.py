@@ -73,6 +73,14 @@ class Stretches:
         return self.outer, self.outer_step, self.inner, self.inner_step
 
 
+@dataclass(frozen=True, slots=True)
+class Early:
+    """What to ask the cache for meanwhile: `pace` words from `ahead` for each word of k."""
+
+    ahead: Ptr
+    pace: Int
+
+
 FULL_ROWS = {32: 14, 16: 6}  # by registers: accumulators that hide the latency of two multiply-adds a cycle
 HALVED_ROWS = {("bf16", 32): 12, ("bf16", 16): 5, ("int8", 32): 7, ("int8", 16): 3}  # with more, LLVM spills sums
 
@@ -113,6 +121,26 @@ def emit_tile(code: Code, tile: Tile) -> ir.Function:
     k, outer, outer_step, inner, inner_step = (Int(e, argument) for argument in function.args[3:8])
     spots = [row * tile.ldc + v * e.lanes for row in range(tile.rows) for v in range(tile.vectors)]
     start = [e.load(c, spot) if tile.onward else e.constant(0, tile.dot.sum) for spot in spots]
+    early = Early(Ptr(e, function.args[8], tile.dot.word), Int(e, function.args[9])) if tile.early else None
+    totals = accumulate(e, tile, a, b, k, (outer, outer_step, inner, inner_step), start, early)
+    for spot, total in zip(spots, totals, strict=True):
+        e.store(total, c, spot)
+    e.end()
+    return function
+
+
+def accumulate(
+    e: Emitter,
+    tile: Tile,
+    a: Ptr,
+    b: Ptr,
+    k: Int,
+    stretches: tuple[Int, Int, Int, Int],
+    start: Sequence[Vec],
+    early: Early | None,
+) -> Sequence[Vec]:
+    """The tile's sums, row by row: `start` and the products of k words of each of the stretches."""
+    outer, outer_step, inner, inner_step = stretches
     with e.loop(outer, carried=start) as far:
         with e.loop(inner, carried=far.carried) as near:
             stretch = far.index * inner + near.index
@@ -121,17 +149,13 @@ def emit_tile(code: Code, tile: Tile) -> ir.Function:
             with e.loop(k, carried=near.carried, step=tile.turn) as loop:
                 totals: Sequence[Vec] = loop.carried
                 for n in range(tile.turn):
-                    if tile.early:
-                        ahead, pace = Ptr(e, function.args[8], tile.dot.word), Int(e, function.args[9])
-                        e.prefetch(ahead.at(stretch * k * pace), (loop.index + n) * pace)
+                    if early is not None:
+                        e.prefetch(early.ahead.at(stretch * k * early.pace), (loop.index + n) * early.pace)
                     totals = _word(e, tile, a_row, b_row, loop.index + n, totals, first=n == 0)
                 loop.carry(totals)
             near.carry(loop.carried)
         far.carry(near.carried)
-    for spot, total in zip(spots, far.carried, strict=True):
-        e.store(total, c, spot)
-    e.end()
-    return function
+    return far.carried
 
 
 def _word(

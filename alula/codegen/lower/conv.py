@@ -14,8 +14,8 @@ from alula.codegen.kernels.dot import Dot, dot_for
 from alula.codegen.kernels.elementwise import as_f32
 from alula.codegen.kernels.matrix import TILE_ROWS
 from alula.codegen.kernels.narrow import to_bf16
-from alula.codegen.kernels.tile import Stretches, panel_width
-from alula.codegen.kernels.tiling import Early, Strides, Tiling, call_tile, for_tiles, tiling_for
+from alula.codegen.kernels.tile import Early, Stretches, panel_width
+from alula.codegen.kernels.tiling import Strides, Tiling, call_tile, for_tiles, shorter, tile_sums, tiling_for
 from alula.codegen.lower.gemm import (
     Lines,
     Panels,
@@ -24,6 +24,7 @@ from alula.codegen.lower.gemm import (
     prefetch_pace,
     widened,
     widening_room,
+    write_directly,
 )
 from alula.codegen.lower.sharing import fill_zeros
 from alula.codegen.lower.winograd import lower_winograd, suits
@@ -123,7 +124,7 @@ def lower_conv(state: Lowering, group: Group) -> None:
     c = fixed(channels, "channel count")
     k = op.kernel[0] * op.kernel[1] * c // op.groups
     length = stretches(size[1], c, op.kernel, op.dilation, op.groups)[0]
-    tiling = tiling_for(state.target, dot, length // dot.group)
+    tiling = shorter(tiling_for(state.target, dot, length // dot.group), state.target, k // dot.group)
     if tiling.matrix:
         state.spare(tiling.rows * op.stride[1] * c * picture.dtype.bytes)
         picture = state.in_arena(picture)
@@ -213,11 +214,16 @@ class Work:
         operands = self.picture.at(line * pitch + column * step), self.weights, self.room
         strides = Strides(step // group, panels.panel, panels.panel)
         runs = (ow, pitch // group) if window.lines > 1 else (0, 0)
-        call_tile(e, window.tiling, strides, count, operands, words, stretches=stretches, early=early, runs=runs)
         row = (self.above + line) * ow + (0 if lines else column)
-        emit_epilogue(
-            e, panels, valid, row, self.panel * panels.panel, self.group, self.room, self.out, self.extra, lines
-        )
+        first = self.panel * panels.panel
+        if window.tiling.short:
+            sums = tile_sums(
+                e, window.tiling, strides, count, operands[:2], words, stretches=stretches, early=early, runs=runs
+            )
+            write_directly(e, panels, row, first, self.group, sums, self.out, self.extra)
+            return
+        call_tile(e, window.tiling, strides, count, operands, words, stretches=stretches, early=early, runs=runs)
+        emit_epilogue(e, panels, valid, row, first, self.group, self.room, self.out, self.extra, lines)
 
 
 def padded_picture(state: Lowering, x: Value, op: Conv2d, dot: Dot) -> View:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llvmlite import ir
 
@@ -11,8 +11,9 @@ from alula.codegen.expression import Expression, Operand
 from alula.codegen.groups import Group
 from alula.codegen.kernels.dot import dot_for
 from alula.codegen.kernels.elementwise import as_f32
-from alula.codegen.kernels.tile import panel_width
-from alula.codegen.kernels.tiling import Early, Strides, Tiling, call_tile, for_tiles, tiling_for
+from alula.codegen.kernels.rows import of_each
+from alula.codegen.kernels.tile import Early, panel_width
+from alula.codegen.kernels.tiling import Strides, Tiling, call_tile, for_tiles, shorter, tile_sums, tiling_for
 from alula.codegen.lower.builder import Builder
 from alula.codegen.lowering import Chunk, Count, Lowering, lowers
 from alula.codegen.vector import Cond, Emitter, Int, Ptr, Vec
@@ -87,6 +88,7 @@ def lower_linear(state: Lowering, group: Group) -> None:
     shape = output.type.shape
     n = fixed(shape[-1], "feature count")
     panels = Panels(n, (output.rows() or (1, n))[1], panel_width(state.target), builder.expression(shape))
+    tiling = shorter(tiling, state.target, k // dot.group)
     gemm = Gemm(k, lda, row_block(tiling, state.target, k, n), rows, attention_parts(group.output), tiling, panels)
     views = [source, state.contiguous(weight), output, *builder.views]
     widening_room(state, views[1], k, sums=gemm.block * panels.panel * (len(stretches(tiling, state.target, k)) > 1))
@@ -196,11 +198,28 @@ def emit_gemm(chunk: Chunk, gemm: Gemm) -> None:
             early = Early(ahead.at((tiles * start + (row - first) // tiling.rows * words) * pace), pace)
             spot = room if whole else sums.at((row - first) * panels.panel)
             operands = a.at(row * gemm.lda + start * group), weights.at(start * group * panels.panel), spot
+            if tiling.short:
+                made = tile_sums(e, tiling, strides, count, operands[:2], words, early=early)
+                write_directly(e, panels, row, panel * panels.panel, e.int(0), made, c, extra)
+                return
             call_tile(e, tiling, strides, count, operands, words, early=early, onward=start > 0)
             if (start, words) == parts[-1]:
                 emit_epilogue(e, panels, valid, row, panel * panels.panel, e.int(0), spot, c, extra)
 
         for_tiles(e, tiling, first, last, gemm.rows, tile)
+
+
+def write_directly(
+    e: Emitter, panels: Panels, first: Int, column: Int, group: Int, sums: Sequence[Vec], c: Ptr, extra: list[Ptr]
+) -> None:
+    """`emit_epilogue` for a tile's sums that are still in registers, row by row."""
+    masks, several = panel_masks(e, panels, column), rows_at_once(e, panels)
+    rows = of_each(sums, len(sums) // len(masks))
+    for number in range(0, len(rows), several):
+        some = rows[number : number + several]
+        places = [Place(first + number + n) for n in range(len(some))]
+        flat = [total for row in some for total in row]
+        write_rows(e, panels, places, group * panels.n + column, masks, flat, c, extra)
 
 
 def widened(chunk: Chunk, weights: Ptr, count: int) -> Ptr:
@@ -251,29 +270,61 @@ def emit_epilogue(
     With `lines`, row `first` of c is place 0 and places beyond the used ones of a line are left out.  Several rows are
     done together; what is beyond the last one is written aside.
     """
-    operands, several = panels.epilogue.operands, max(1, e.target.chains * e.lanes // panels.panel)
+    several = rows_at_once(e, panels)
     masks = panel_masks(e, panels, column)
     aside = e.stack(panels.panel, c.dtype)
-    offsets = range(0, panels.panel, e.lanes)
+    spots = range(0, panels.panel, e.lanes)
     with e.loop((rows + (several - 1)) // several) as loop:
-        sums, loads, targets = [], [], []
+        sums, places = [], []
         for n in range(several):
             number = loop.index * several + n
             index = number.min(rows - 1) if n else number
             row, used = _row_of(lines, first, index)
-            conditions = [number < rows, *used] if n else used
-            bases = [p.at(o.row_offset(e, row)) for p, o in zip(extra, operands, strict=True)]
-            for offset, mask in zip(offsets, masks, strict=True):
-                place = group * panels.n + column + offset
-                sums.append(e.load(room, index * panels.panel + offset))
-                loads.append(loader(e, operands, bases, place, mask))
-                target = c.at(row * panels.ldc + place)
-                for condition in conditions:
-                    target = e.either(condition, target, aside.at(offset))
-                targets.append(target)
-        values = panels.epilogue.emit_several(e, sums, loads)
-        for value, target, mask in zip(values, targets, masks * several, strict=True):
-            e.store(value, target, 0, mask)
+            places.append(Place(row, [number < rows, *used] if n else used))
+            sums += [e.load(room, index * panels.panel + spot) for spot in spots]
+        write_rows(e, panels, places, group * panels.n + column, masks, sums, c, extra, aside)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A row of c, which counts where all conditions hold."""
+
+    row: Int
+    conditions: list[Cond] = field(default_factory=list)
+
+
+def rows_at_once(e: Emitter, panels: Panels) -> int:
+    """Rows of a panel that go through the epilogue together."""
+    return max(1, e.target.chains * e.lanes // panels.panel)
+
+
+def write_rows(
+    e: Emitter,
+    panels: Panels,
+    places: Sequence[Place],
+    column: Int,
+    masks: Sequence[ir.Value | None],
+    sums: Sequence[Vec],
+    c: Ptr,
+    extra: list[Ptr],
+    aside: Ptr | None = None,
+) -> None:
+    """Sums of rows, each of as many vectors as there are masks, through the epilogue to c; `aside` takes the others."""
+    operands = panels.epilogue.operands
+    loads, targets = [], []
+    for place in places:
+        bases = [p.at(o.row_offset(e, place.row)) for p, o in zip(extra, operands, strict=True)]
+        for number, mask in enumerate(masks):
+            offset = number * e.lanes
+            loads.append(loader(e, operands, bases, column + offset, mask))
+            target = c.at(place.row * panels.ldc + column + offset)
+            for condition in place.conditions:
+                assert aside is not None, "a row with conditions may have no place"
+                target = e.either(condition, target, aside.at(offset))
+            targets.append(target)
+    values = panels.epilogue.emit_several(e, sums, loads)
+    for value, target, mask in zip(values, targets, [*masks] * len(places), strict=True):
+        e.store(value, target, 0, mask)
 
 
 def panel_masks(e: Emitter, panels: Panels, column: Int) -> list[ir.Value | None]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from alula.codegen.groups import Group
 from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8, dot_for, half_of
 from alula.codegen.kernels.elementwise import as_f32
-from alula.codegen.kernels.tile import panel_width
-from alula.codegen.kernels.tiling import Early, Strides, Tiling, call_tile, for_tiles, tiling_for
+from alula.codegen.kernels.tile import Early, panel_width
+from alula.codegen.kernels.tiling import Strides, Tiling, call_tile, for_tiles, tiling_for
 from alula.codegen.kernels.winograd import KERNEL, POINTS, REACH, SIDE, both_ways, of_pixels, of_weights, to_sums
 from alula.codegen.lower.gemm import Panels, epilogue, loader, panel_masks
 from alula.codegen.lower.sharing import fill_zeros

@@ -247,19 +247,35 @@ def test_epilogues_of_bytes(every_target, compiled):
     assert set(program.labels[:-1]) <= {"copy"}
 
 
+def assembly_of(graph, target):
+    """The lines of a graph's program."""
+    state = lower_for(graph, target)
+    assemble(state)
+    return state.code.assembly().splitlines()
+
+
 @pytest.mark.parametrize(("target", "vectors"), [(AVX2, 2), (AVX512_VNNI, 4), (AVX512_BF16, 4)])
 @pytest.mark.parametrize("narrowing", [Quantize(0.3, 20), Cast(DType.BF16)], ids=lambda op: op.name)
 def test_vectors_of_an_epilogue_are_computed_side_by_side(target, vectors, narrowing):
     """Sums of several are made floats before the first of them is through: their chains of operations overlap."""
-    graph = narrow_linear(target, DType.I8, 64, 64, 64, chain=[Cast(DType.F32), Silu(), narrowing])
-    state = lower_for(graph, target)
-    assemble(state)
-    lines = state.code.assembly().splitlines()
+    lines = assembly_of(
+        narrow_linear(target, DType.I8, 64, 2048, 64, chain=[Cast(DType.F32), Silu(), narrowing]), target
+    )
     first = next(n for n, line in enumerate(lines) if "vcvtdq2ps" in line)
     last = next(n for n, line in enumerate(lines[first:], first) if re.search(r"\tj\w+\t", line))
     of_a_turn = [line.split()[0] for line in lines[first:last] if line.startswith("\tv")]
     assert of_a_turn.count("vcvtdq2ps") == vectors
     assert "vcvtdq2ps" not in of_a_turn[len(of_a_turn) // 2 :]
+
+
+@pytest.mark.parametrize("target", [AVX512_VNNI, AVX512_BF16])
+@pytest.mark.parametrize(("k", "stays"), [(64, True), (1024, True), (1028, False)])
+def test_sums_of_short_rows_stay_in_registers(target, k, stays):
+    """Where a panel fits the first-level cache; else a tile of 14 rows of two vectors goes through the stack."""
+    chain = [Cast(DType.F32), Relu(), Quantize(0.3, 0)]
+    lines = assembly_of(narrow_linear(target, DType.I8, 64, k, 64, chain=chain), target)
+    stores = [line for line in lines if re.search(r"\tvmov\w+\t%zmm\d+, .*\(", line)]
+    assert len(stores) < 14 if stays else len(stores) >= 28
 
 
 def test_epilogues_of_bfloat16(every_target, compiled):
