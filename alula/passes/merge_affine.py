@@ -55,4 +55,4 @@ def _after(first: Affine, second: Affine) -> Affine:
 
 def _constant(graph: Graph, values: Array, x: Value) -> Value:
     """A number for each channel of x, or the one number that all of them are."""
-    return graph.constant(rounded(values[:1] if np.all(values == values[0]) else values, x.type.dtype))
+    return graph.constant(rounded(values[0] if np.all(values == values[0]) else values, x.type.dtype))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alula.ir.graph import Graph
-from alula.passes.absorb_relu import AbsorbRelu
+from alula.passes.absorb_bounds import AbsorbBounds
 from alula.passes.byte_products import ByteProducts
 from alula.passes.canonical_views import CanonicalViews
 from alula.passes.conv_to_linear import ConvToLinear
@@ -76,16 +76,16 @@ PIPELINE: tuple[Pass, ...] = (
     FoldFlatten(),
     ConvToLinear(),
     MergeProjections(),
+    MergeAffine(),
 )
 
 LAST: tuple[Pass, ...] = (  # once everything is folded and every axis turned
     SeparateDepthwise(),
-    MergeAffine(),
     ShareConcats(),
     ByteProducts(),
     HoistNarrowing(),
     RemoveRequantisation(),
-    AbsorbRelu(),
+    AbsorbBounds(),
 )
 
 

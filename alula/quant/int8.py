@@ -22,7 +22,7 @@ from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Add, Cast, Mul
 from alula.ops.matmul import Linear, group_of
 from alula.ops.quantize import LARGEST_BYTE, Quantize, QuantizeRows
-from alula.passes.absorb_relu import AbsorbRelu
+from alula.passes.absorb_bounds import AbsorbBounds
 from alula.passes.hoist_narrowing import HoistNarrowing
 from alula.passes.remove_dead_code import RemoveDeadCode
 from alula.passes.remove_duplicates import RemoveDuplicates
@@ -77,7 +77,7 @@ def use_int8(graph: Graph, calibration: Calibration | None = None, scheme: Schem
         if isinstance(node.op, Attention) and node.inputs[0].type.dtype is DType.F32:
             with graph.before(node):
                 _put(graph, node, graph.add(_attention_of_bytes(node.op, node.inputs[0].type), *node.inputs))
-    Repeat((HoistNarrowing(), RemoveDuplicates(), ReuseNarrow(), AbsorbRelu())).run(graph)
+    Repeat((HoistNarrowing(), RemoveDuplicates(), ReuseNarrow(), AbsorbBounds())).run(graph)
     verify(graph)
 
 

@@ -43,7 +43,7 @@ def test_one_number_for_all_channels_stays_one() -> None:
     b = Builder((N, 3, 8))
     graph = b.finish(b(Mul(), b(Mul(), b.inputs[0], b.constant()), b.constant()))
     assert changed(graph, MergeAffine()) == 1
-    assert [value.type.shape for value in graph.nodes[0].inputs[1:]] == [(1,)]
+    assert [value.type.shape for value in graph.nodes[0].inputs[1:]] == [()]
 
 
 def test_what_others_take_and_what_is_short_already_stays() -> None:
@@ -65,4 +65,4 @@ def test_constants_are_merged_in_float64() -> None:
     x = b(Mul(), b.inputs[0], b.graph.constant(np.array([third, third])))
     graph = b.finish(b(Mul(), x, b.graph.constant(np.array([three, three]))))
     MergeAffine().run(graph)
-    assert graph.nodes[0].inputs[1].data.tolist() == [np.float32(float(third) * 3)]
+    assert graph.nodes[0].inputs[1].data.tolist() == np.float32(float(third) * 3)
