@@ -24,6 +24,13 @@ class Affine:
     scale: Array | None
     shift: Array | None
 
+    def then(self, second: Affine) -> Affine:
+        """What both do, one after the other."""
+        scales = [part for part in (self.scale, second.scale) if part is not None]
+        shifted = self.shift if self.shift is None or second.scale is None else self.shift * second.scale
+        shifts = [part for part in (shifted, second.shift) if part is not None]
+        return Affine(np.prod(scales, axis=0) if scales else None, np.sum(shifts, axis=0) if shifts else None)
+
 
 def affine_of(node: Node) -> tuple[Value, Affine] | None:
     """x and what is done to it: by a batch_norm, or an add, sub, mul or div with a constant per channel or scalar."""

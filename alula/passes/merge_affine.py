@@ -11,7 +11,7 @@ from alula.core.dtype import Array
 from alula.ir.graph import Graph, Node, Value
 from alula.ops.elementwise import Add, Div, Mul, Sub
 from alula.ops.norm import BatchNorm
-from alula.passes.affine import Affine, affine_of
+from alula.passes.affine import affine_of
 from alula.passes.match import made_by, rounded
 from alula.passes.rewrite import RewritePass
 
@@ -35,7 +35,7 @@ class MergeAffine(RewritePass):
         while (before := made_by(x, *STEPS)) is not None and graph.sole_use(x) is nodes[-1]:
             if (found := affine_of(before)) is None:
                 break
-            x, affine = found[0], _after(found[1], affine)
+            x, affine = found[0], found[1].then(affine)
             nodes.append(before)
         steps = [(op, part) for op, part in ((Mul(), affine.scale), (Add(), affine.shift)) if part is not None]
         if len(steps) >= len(nodes) and not any(isinstance(one.op, BatchNorm) for one in nodes):
@@ -43,14 +43,6 @@ class MergeAffine(RewritePass):
         for op, part in steps:
             x = graph.add(op, x, _constant(graph, part, x))
         return x
-
-
-def _after(first: Affine, second: Affine) -> Affine:
-    """What both do, one after the other."""
-    scales = [part for part in (first.scale, second.scale) if part is not None]
-    shifted = None if first.shift is None else first.shift * (1 if second.scale is None else second.scale)
-    shifts = [part for part in (shifted, second.shift) if part is not None]
-    return Affine(np.prod(scales, axis=0) if scales else None, np.sum(shifts, axis=0) if shifts else None)
 
 
 def _constant(graph: Graph, values: Array, x: Value) -> Value:

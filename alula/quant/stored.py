@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from alula.core.dtype import DType
 from alula.ir.graph import Graph, Node, Value
 from alula.ir.op import Op
 from alula.ir.verifier import verify
 from alula.ops import elementwise as ops
-from alula.ops.pool import MaxPool2d
 from alula.ops.quantize import Quantize
 from alula.ops.reduce import ReduceMean
-from alula.ops.shape import Concat, Reshape, Slice, Transpose
-from alula.passes.hoist_narrowing import HoistNarrowing
+from alula.ops.shape import Concat
+from alula.passes.hoist_narrowing import VIEWS, HoistNarrowing
 from alula.passes.remove_duplicates import RemoveDuplicates
 from alula.passes.rewrite import Repeat
+from alula.quant.bfloat16 import NARROW
+from alula.quant.int8 import WIDEN
 
-NARROW, WIDEN = ops.Cast(DType.BF16), ops.Cast(DType.F32)
-MOVES: tuple[type[Op], ...] = (Reshape, Transpose, Slice, Concat, MaxPool2d)  # narrowing can come before them as well
+MOVES: tuple[type[Op], ...] = (*VIEWS, Concat)  # narrowing is moved before them
 SMOOTH: tuple[type[Op], ...] = (  # what is made of a number off by little is off by little
     *(ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Maximum, ops.Minimum, ops.Clip, ops.Relu, ops.LeakyRelu, ops.Gelu),
     *(ops.Silu, ops.Sigmoid, ops.Tanh, ops.HardSwish, ops.HardSigmoid),

@@ -81,13 +81,15 @@ def tile_sums(
     tile = _tile(tiling, strides, rows, tiling.vectors, k, early, runs)
     a, b = (operand.cast(tiling.dot.word) for operand in operands)
     start = [e.constant(0, tiling.dot.sum)] * (rows * tiling.vectors)
-    outer, outer_step, inner, inner_step = map(e.int, (stretches or Stretches()).arguments)
-    return list(accumulate(e, tile, a, b, e.int(k), (outer, outer_step, inner, inner_step), start, early))
+    outer, outer_step, inner, inner_step = (stretches or Stretches()).arguments
+    steps = e.int(outer), e.int(outer_step), e.int(inner), e.int(inner_step)
+    return list(accumulate(e, tile, a, b, e.int(k), steps, start, early))
 
 
 def _tile(
     tiling: Tiling, strides: Strides, rows: int, vectors: int, k: int | Int, early: Early | None, runs: tuple[int, int]
 ) -> Tile:
+    """The tile that serves; rows of a come in runs where there are more than one of them."""
     shape = rows, vectors, strides.a, strides.b, strides.c
     return Tile(tiling.dot, *shape, turn_of(k), early is not None, *(runs if rows > runs[0] > 0 else (0, 0)))
 

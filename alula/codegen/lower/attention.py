@@ -201,9 +201,7 @@ def emit_attention(chunk: Chunk, shape: Shape, batches: Dim) -> None:
         scorer.score(count, valid, q.at(row * shape.q_rows.row))
         with groups_of_rows(e, valid) as lines:
             added = (
-                []
-                if bias is None or shape.bias is None
-                else [bias.at((row + n) * e.dim(shape.bias.row)) for n in lines]
+                [bias.at((row + n) * e.dim(shape.bias.row)) for n in lines] if bias is not None and shape.bias else []
             )
             for n, most in zip(lines, scorer.largest(lines, added, shape.scale), strict=True):
                 e.store(most, factors, n * e.lanes)
