@@ -39,6 +39,7 @@ def test_every_lowering_is_of_a_registered_op():
 def test_files_of_lowerings_are_tested(path):
     shared = {
         "__init__",
+        "border",
         "builder",
         "mixing",
         "sharing",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import lcm
 
@@ -16,6 +15,7 @@ from alula.codegen.kernels.matrix import TILE_ROWS
 from alula.codegen.kernels.narrow import to_bf16
 from alula.codegen.kernels.tile import Early, Stretches, panel_width
 from alula.codegen.kernels.tiling import Strides, Tiling, call_tile, for_tiles, shorter, tile_sums, tiling_for
+from alula.codegen.lower.border import emit_border, repeat_patterns
 from alula.codegen.lower.gemm import (
     Lines,
     Panels,
@@ -26,7 +26,6 @@ from alula.codegen.lower.gemm import (
     widening_room,
     write_directly,
 )
-from alula.codegen.lower.sharing import fill_zeros
 from alula.codegen.lower.winograd import lower_winograd, suits
 from alula.codegen.lowering import Chunk, Count, Lowering, lowers
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
@@ -276,27 +275,15 @@ def emit_pad(chunk: Chunk, frame: Frame) -> None:
     batch, row = chunk.number // rows, chunk.number % rows - top
     target = y.at(chunk.number * columns)
     within = (row >= 0) & (row < frame.height)
+    levels = (*frame.border, *(0,) * (frame.whole - frame.channels))
     with e.b.if_else(within.value) as (picture, border):
         with picture:
             source = x.at((batch * frame.height + row) * (frame.width * frame.channels))
-            emit_border(e, frame, target, left)
+            emit_border(e, levels, target, left)
             emit_pixels(e, frame, source, target.at(left * frame.whole), frame.width)
-            emit_border(e, frame, target.at(left * frame.whole + inner), right)
+            emit_border(e, levels, target.at(left * frame.whole + inner), right)
         with border:
-            emit_border(e, frame, target, left + frame.width + right)
-
-
-def emit_border(e: Emitter, frame: Frame, target: Ptr, pixels: int) -> None:
-    """Pixels of the border."""
-    levels = [*frame.border, *[0] * (frame.whole - frame.channels)]
-    if not any(levels):
-        fill_zeros(e, target, pixels * frame.whole)
-        return
-    patterns = [
-        e.numbers([levels[(n * e.lanes + lane) % frame.whole] for lane in range(e.lanes)], target.dtype)
-        for n in range(lcm(frame.whole, e.lanes) // e.lanes)
-    ]
-    _repeat(e, len(patterns), pixels * frame.whole, lambda spot, n, mask: e.store(patterns[n], target, spot, mask))
+            emit_border(e, levels, target, left + frame.width + right)
 
 
 def emit_pixels(e: Emitter, frame: Frame, source: Ptr, target: Ptr, pixels: int) -> None:
@@ -317,7 +304,7 @@ def emit_pixels(e: Emitter, frame: Frame, source: Ptr, target: Ptr, pixels: int)
             value = to_bf16(e, value) if target.dtype is DType.BF16 else value
         e.store(value, target, spot, mask)
 
-    _repeat(e, len(affine), pixels * frame.whole, vector)
+    repeat_patterns(e, len(affine), pixels * frame.whole, vector)
 
 
 def _spread_pixels(e: Emitter, frame: Frame, source: Ptr, spot: Int, pixels: int) -> Vec:
@@ -331,18 +318,6 @@ def _spread_pixels(e: Emitter, frame: Frame, source: Ptr, spot: Int, pixels: int
         for lane in range(e.lanes)
     ]
     return e.shuffle(loaded, zeros, lanes)
-
-
-def _repeat(e: Emitter, patterns: int, count: int, vector: Callable[[Int, int, ir.Value | None], None]) -> None:
-    """`vector(spot, n, mask)` for every vector of `count` elements; n goes round the patterns."""
-    period = patterns * e.lanes
-    with e.loop(count // period) as loop:
-        for n in range(patterns):
-            vector(loop.index * period + n * e.lanes, n, None)
-    rest = count // period * period
-    for n in range(-(-(count - rest) // e.lanes)):
-        left = count - rest - n * e.lanes
-        vector(e.int(rest + n * e.lanes), n, e.mask(left) if left < e.lanes else None)
 
 
 def _pattern(e: Emitter, frame: Frame, values: tuple[float, ...], part: int) -> Vec:

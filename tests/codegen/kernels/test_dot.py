@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8, dot_for, dot_parts
+from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8, DOT_INT16, dot_for, dot_parts
 from alula.codegen.kernels.tile import Stretches, Tile
 from alula.codegen.module import VOID, Code
 from alula.codegen.vector import Emitter
@@ -31,7 +31,8 @@ def operands(dot, width):
 def random(dtype, shape):
     if dtype is DType.BF16:
         return to_bfloat16(RANDOM.standard_normal(shape).astype(np.float32))
-    low, high = (0, 256) if dtype is DType.U8 else (-128, 128)
+    bits = 8 * dtype.bytes
+    low, high = (0, 256) if dtype is DType.U8 else (-(2 ** (bits - 1)) + (bits > 8), 2 ** (bits - 1))
     values = RANDOM.integers(low, high, shape)
     values[: len(values) // 3] = RANDOM.choice([low, high - 1], values[: len(values) // 3].shape)
     return values.astype(dtype.numpy)
@@ -50,6 +51,13 @@ def product(jit, target, dot):
 def test_bytes_are_exact(jit, every_target):
     c, rows, columns = product(jit, every_target, DOT_INT8)
     assert np.array_equal(c, rows.astype(np.int64) @ columns.astype(np.int64))
+
+
+def test_sums_of_words_keep_their_lowest_bits(jit, every_target):
+    c, rows, columns = product(jit, every_target, DOT_INT16)
+    exact = rows.astype(np.int64) @ columns.astype(np.int64)
+    assert np.abs(exact).max() > 2**32
+    assert np.array_equal(c, exact.astype(np.int32))
 
 
 def test_pairs_of_bytes_do_not_saturate(jit, every_target):

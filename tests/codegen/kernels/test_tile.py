@@ -2,7 +2,7 @@
 
 import pytest
 
-from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8
+from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8, DOT_INT16
 from alula.codegen.kernels.tile import Tile, emit_tile, panel_width, tile_shape
 from alula.codegen.kernels.tiling import TAILS
 from alula.core.target import AMX, AVX2, AVX512, AVX512_BF16, AVX512_VNNI
@@ -12,6 +12,8 @@ from .machine import count, hot_loop, spills
 FULL = [(target, DOT_F32, "vfmadd") for target in (AVX2, AVX512)]
 FULL += [(AVX512_BF16, DOT_BF16, "vdpbf16ps")]
 FULL += [(target, DOT_INT8, "vpdpbusd") for target in (AVX512_VNNI, AVX512_BF16, AMX)]
+FULL += [(target, DOT_INT16, "vpdpwssd") for target in (AVX512_VNNI, AVX512_BF16)]
+FULL += [(target, DOT_INT16, "vpmaddwd") for target in (AVX2, AVX512)]
 HALVED = [(target, DOT_BF16, "vfmadd") for target in (AVX2, AVX512, AVX512_VNNI, AMX)]
 HALVED += [(target, DOT_INT8, "vpmaddwd") for target in (AVX2, AVX512)]
 

@@ -342,8 +342,8 @@ def test_epilogues_over_lines_and_places(every_target, compiled, monkeypatch):
     for size in (7, 10, 17):
         graph = Graph("residual", {"N": (1, 64)})
         x, r = graph.input("x", TensorType(DType.U8, (N, size, size, 64))), graph.input("r", f32(N, size, size, 40))
-        weight = graph.constant(random_bytes(DType.I8, 40, 3, 3, 64, seed=size))
-        total = graph.add(Cast(DType.F32), graph.add(Conv2d(pad=(1, 1, 1, 1)), x, weight))
+        weight = graph.constant(random_bytes(DType.I8, 40, 3, 5, 64, seed=size))
+        total = graph.add(Cast(DType.F32), graph.add(Conv2d(pad=(1, 2, 1, 2)), x, weight))
         scaled = graph.add(Mul(), total, graph.constant(np.full(40, 2.0**-16, np.float32)))
         graph.output("y", graph.add(Quantize(0.0625, 100), graph.add(Add(), scaled, r)))
         pack_weights(graph, every_target)

@@ -113,9 +113,9 @@ def test_results_are_narrowed(every_target, compiled):
 
 def test_places_lie_where_a_concatenation_wants_them(target, compiled):
     graph = Graph("concat", {"N": (1, 64)})
-    x = graph.input("x", f32(N, 9, 11, 16))
+    x = graph.input("x", f32(N, 12, 15, 32))
     parts = [
-        graph.add(Conv2d(pad=(1, 1, 1, 1)), x, graph.constant(random_array(f32(o, 3, 3, 16), 1, o))) for o in (24, 33)
+        graph.add(Conv2d(pad=(1, 1, 1, 1)), x, graph.constant(random_array(f32(o, 3, 3, 32), 1, o))) for o in (24, 33)
     ]
     graph.output("y", graph.add(Relu(), graph.add(Concat(3), *parts)))
     pack_weights(graph, target)
