@@ -128,6 +128,7 @@ def main() -> None:
     show("EXP_TAIL", fit(exp_tail, 4, (-half, half), lambda r: r**2 / np.exp(r)))
 
     show("EXP2_COARSE", fit(np.exp2, 4, (-0.5, 0.5), lambda f: np.exp2(-f)))
+    show("EXP2_COARSER", fit(np.exp2, 3, (-0.5, 0.5), lambda f: np.exp2(-f)))
 
     show("RECIPROCAL", fit(lambda p: 1 / p, 2, (0.70703, 0.72849), lambda p: p))
 

@@ -250,8 +250,9 @@ def test_the_checks_see_a_library_call_and_a_spill() -> None:
 @pytest.mark.parametrize(
     ("emit", "most"),
     [
-        *((math.exp, 14), (math.tanh, 26), (math.sigmoid, 16), (math.sigmoid_coarse, 17), (math.silu, 16)),
-        *((math.silu_coarse, 18), (math.gelu_erf, 19), (math.gelu_tanh, 19), (math.gelu_tanh_coarse, 20)),
+        *((math.exp, 14), (math.tanh, 26), (math.sigmoid, 16), (math.sigmoid_coarse, 15), (math.silu, 16)),
+        *((math.silu_coarse, 16), (math.gelu_erf, 19), (math.gelu_tanh, 19), (math.gelu_tanh_coarse, 18)),
+        (math.gelu_coarse, 13),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
@@ -267,14 +268,12 @@ def test_coarse_functions_are_off_by_no_more_than_they_say(jit: Jit, target: Cpu
     low = evaluate(jit, target, math.exp2_coarse, np.array([-125.5, -200, -3e38, -INF], np.float32))
     assert np.all(np.abs(low / 2.0**-125 - 1) <= 3e-6)
     assert np.concatenate([powers, low]).min() >= np.finfo(np.float32).tiny, "subnormal numbers are slow"
-    x = np.concatenate([np.linspace(1, 4, 1 << 18), np.logspace(0, 37, 1 << 16), [2.0**125]]).astype(np.float32)
-    assert np.abs(evaluate(jit, target, math.reciprocal_coarse, x) * x.astype(np.float64) - 1).max() <= 1.5e-6
     x = samples[np.isfinite(samples) & (np.abs(samples) < 1e30)]
     got = evaluate(jit, target, math.gelu_coarse, x)
     exact = by_torch(lambda x: x * torch.special.ndtr(x))(x.astype(np.float64))
     small = np.abs(x) < 100
     assert np.abs(got - exact)[small].max() <= 3.4e-5
-    assert np.array_equal(got[x >= np.float32(4.492909)], x[x >= np.float32(4.492909)])
+    assert np.array_equal(got[x >= np.float32(math.COARSE_EDGE)], x[x >= np.float32(math.COARSE_EDGE)])
     assert np.abs(got[x <= -4.6]).max() <= 3.4e-5
     wide = x.astype(np.float64)
     for emit, function in (
@@ -283,10 +282,10 @@ def test_coarse_functions_are_off_by_no_more_than_they_say(jit: Jit, target: Cpu
         (math.gelu_tanh_coarse, lambda x: torch.nn.functional.gelu(x, approximate="tanh")),
     ):
         error = np.abs(evaluate(jit, target, emit, x) - by_torch(function)(wide)) / np.maximum(1, np.abs(wide))
-        assert error.max() <= 6e-6, emit.__name__
+        assert error.max() <= 2.5e-5, emit.__name__
         ends = evaluate(jit, target, emit, np.array([-INF, INF, NAN], np.float32))
-        assert abs(ends[0]) <= 6e-6
-        assert ends[1] == (pytest.approx(1, abs=6e-6) if emit is math.sigmoid_coarse else INF)
+        assert abs(ends[0]) <= 2.5e-5
+        assert ends[1] == (pytest.approx(1, abs=2.5e-5) if emit is math.sigmoid_coarse else INF)
         assert np.isnan(ends[2])
 
 
@@ -335,7 +334,7 @@ def test_coefficients_are_those_that_the_tool_derives(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.replace("NORMAL_COARSE edge", "COARSE_EDGE").replace("NORMAL edge", "NORMAL_EDGE")
     tables = dict(line.split("#")[0].split(" = ") for line in lines.splitlines())
     assert set(tables) >= {"EXP_TAIL", "LOG_TAIL", "ERF_LARGE", "NORMAL", "NORMAL_EDGE", "EXP2"}
-    assert set(tables) >= {"NORMAL_COARSE", "COARSE_EDGE", "EXP2_COARSE", "RECIPROCAL"}
+    assert set(tables) >= {"NORMAL_COARSE", "COARSE_EDGE", "EXP2_COARSE", "EXP2_COARSER", "RECIPROCAL"}
     for name, text in tables.items():
         derived = np.array(text.strip("() \n").split(","), np.float64)
         # The linear solver's last bits differ between machines, and the smallest coefficients with them.
