@@ -23,9 +23,11 @@ from alula.passes.fuse_linear import FuseLinear
 from alula.passes.fuse_outlook_attention import FuseOutlookAttention
 from alula.passes.fuse_unfold import FuseUnfold
 from alula.passes.hoist_narrowing import HoistNarrowing
+from alula.passes.hoist_projections import HoistProjections
 from alula.passes.hoist_shuffles import HoistShuffles
 from alula.passes.hoist_slices import HoistSlices
 from alula.passes.merge_affine import MergeAffine
+from alula.passes.merge_linear import MergeLinear
 from alula.passes.merge_projections import MergeProjections
 from alula.passes.remove_dead_code import RemoveDeadCode
 from alula.passes.remove_duplicates import RemoveDuplicates
@@ -75,6 +77,8 @@ PIPELINE: tuple[Pass, ...] = (
     FoldScaleShift(),
     FoldFlatten(),
     ConvToLinear(),
+    HoistProjections(),
+    MergeLinear(),
     MergeProjections(),
     MergeAffine(),
 )
