@@ -19,7 +19,7 @@ from alula.passes.rewrite import RewritePass
 class MergeLinear(RewritePass):
     """linear(linear(x, V, c), W, b)  =>  linear(x, W V, W c + b), where that takes fewer multiply-adds.
 
-    A reshape between them that leaves the columns alone comes after both then.
+    A reshape between them that leaves the columns alone comes before both then.
     """
 
     name: ClassVar[str] = "merge-linear"
@@ -42,9 +42,8 @@ class MergeLinear(RewritePass):
         constants = [graph.constant(rounded(w @ v, dtype), node.inputs[1].name)]
         if len(first.inputs) + len(node.inputs) > 4:
             constants.append(graph.constant(rounded(w @ c + b, dtype)))
-        merged = graph.add(Linear(), first.inputs[0], *constants)
-        shape = node.output.type.shape
-        return merged if merged.type.shape == shape else graph.add(Reshape(shape), merged)
+        x, shape = first.inputs[0], (*node.output.type.shape[:-1], v.shape[1])
+        return graph.add(Linear(), x if x.type.shape == shape else graph.add(Reshape(shape), x), *constants)
 
 
 def _constants(layer: Node) -> tuple[Array, Array] | None:

@@ -256,8 +256,8 @@ class Work:
         dot = plan.numbers.dot
         self.pixels, self.weights, self.sums = pixels.cast(dot.word), weights.cast(dot.word), sums.cast(dot.sum)
         self.patch = patch.cast(picture.dtype)
-        wide = dot.group * self.e.lanes
-        self.together = wide if plan.part % wide == 0 == plan.channels % wide else CHANNELS
+        whole = dot.group * self.e.lanes
+        self.wide = whole if plan.part % whole == 0 == plan.channels % whole else CHANNELS  # channels at a time
         self.beyond = self.e.stack(plan.channels * plan.groups, picture.dtype)
         emit_border(self.e, plan.border, self.beyond, 1)
 
@@ -267,12 +267,10 @@ class Work:
         with e.loop(self.count) as tile:
             source, pitch, step = self._source(self.first + tile.index, channel, channels)
             target = self.pixels.at(tile.index * plan.spacing[0])
-            with e.loop(channels, step=self.together) as loop:
+            with e.loop(channels, step=self.wide) as loop:
                 lines = [source.at(pitch * row + loop.index) for row in range(REACH)]
                 spots = [(line, step * column) for line in lines for column in range(REACH)]
-                under = [
-                    numbers.pixel(e, e.load(line, spot, lanes=self.together), source.dtype) for line, spot in spots
-                ]
+                under = [numbers.pixel(e, e.load(line, spot, lanes=self.wide), source.dtype) for line, spot in spots]
                 place = loop.index // numbers.dot.group
                 for number, point in enumerate(numbers.of_pixels(e, under)):
                     e.store(point, target, place + number * plan.steps[0])
@@ -295,8 +293,8 @@ class Work:
                 there = _within(row, height) & _within(column, width)
                 source = e.either(there, picture.at((row * width + column) * c), beyond)
                 target = self.patch.at((y.index * REACH + x.index) * plan.part)
-                with e.loop(channels, step=self.together) as loop:
-                    e.store(e.load(source, loop.index, lanes=self.together), target, loop.index)
+                with e.loop(channels, step=self.wide) as loop:
+                    e.store(e.load(source, loop.index, lanes=self.wide), target, loop.index)
         source = e.either(inside, picture.at((top * width + left) * c), self.patch)
         pitch = e.select(inside, width * c, REACH * plan.part)
         return source, pitch, e.select(inside, c, plan.part)
