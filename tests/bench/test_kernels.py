@@ -10,7 +10,7 @@ from alula.core.dims import symbol
 from alula.core.dtype import DType
 from alula.ir.graph import Graph
 from alula.ir.types import TensorType
-from alula.ops.elementwise import Gelu
+from alula.ops.elementwise import Gelu, Relu
 from alula.ops.matmul import Linear
 from alula.ops.norm import LayerNorm
 from alula.ops.reference import run_reference
@@ -20,14 +20,14 @@ from bench.arithmetic import weight
 
 
 def model() -> Graph:
-    """Two equal linears, one of them on a slice, with an epilogue and a norm after them."""
+    """Two equal linears, one of them on a slice, with an epilogue each and a norm after them."""
     graph = Graph("toy", {"N": (1, 8)})
     x = graph.input("x", TensorType(DType.F32, (symbol("N"), 5, 16)))
     left = graph.add(Slice(2, 8, 16), x)
-    for seed in (0, 1):
-        left = graph.add(Linear(), left, graph.constant(weight(8, 8) + seed), graph.constant(weight(8)))
-    y = graph.add(Gelu(), left)
-    graph.output("y", graph.add(LayerNorm(1e-5), y, graph.constant(weight(8)), graph.constant(weight(8))))
+    for seed, between in enumerate((Relu(), Gelu())):
+        layer = graph.add(Linear(), left, graph.constant(weight(8, 8) + seed), graph.constant(weight(8)))
+        left = graph.add(between, layer)
+    graph.output("y", graph.add(LayerNorm(1e-5), left, graph.constant(weight(8)), graph.constant(weight(8))))
     return graph
 
 
@@ -44,7 +44,7 @@ def test_steps_compute_what_the_graph_means() -> None:
     steps = kernels.prepare(graph, arrays, batch, threads=1)
     for step in steps:
         step.run(batch)
-    assert [step.part.label.split()[0] for step in steps] == ["linear", "linear+gelu", "layer_norm"]
+    assert [step.part.label.split()[0] for step in steps] == ["linear+relu", "linear+gelu", "layer_norm"]
     (expected,) = run_reference(model(), [arrays[graph.inputs[0]]])
     assert np.allclose(arrays[graph.outputs[0][1]], expected, rtol=1e-5, atol=1e-5)
 
@@ -59,7 +59,7 @@ def test_steps_of_a_file_are_timed_and_summed(path: Path) -> None:
     assert len(rows) == 3
     assert sum(row["count"] for row in results) == 3
     assert results[0]["ms"] >= results[1]["ms"] >= results[2]["ms"]
-    linear = next(row for row in results if row["op"].startswith("linear f32"))
+    linear = next(row for row in results if row["op"].startswith("linear+relu f32"))
     assert linear["gflops"] * linear["ms"] * 1e6 == pytest.approx(2 * 2 * 5 * 8 * 8)
 
 
