@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 from llvmlite import ir
 
 from alula.codegen.vector import Emitter, Vec
@@ -169,7 +168,7 @@ def sigmoid_coarse(e: Emitter, x: Vec) -> Vec:
 
 def _at_most(e: Emitter, x: Vec, most: float) -> Vec:
     """min(x, most) of a positive bound, as whole numbers: those have more ports.  NaN becomes the bound."""
-    return e.bitcast(e.binary("smin", e.bitcast(x, DType.I32), _bits(most)), DType.F32)
+    return e.bitcast(e.binary("smin", e.bitcast(x, DType.I32), e.bitcast(e.like(x, most), DType.I32)), DType.F32)
 
 
 def _logistic(e: Emitter, x: Vec, factor: Vec | float) -> tuple[Vec, Vec]:
@@ -186,10 +185,6 @@ def _logistic(e: Emitter, x: Vec, factor: Vec | float) -> tuple[Vec, Vec]:
     total = e.fma(fraction, e.bitcast(e.arithmetic("shl", e.bitcast(shifted, DType.I32), 23), DType.F32), 1.0)
     rough = e.bitcast(0x7EB50000 - e.bitcast(total, DType.I32), DType.F32)
     return rough, polynomial(e, total * rough, RECIPROCAL)
-
-
-def _bits(value: float) -> int:
-    return int(np.float32(value).view(np.int32))
 
 
 def gelu_erf(e: Emitter, x: Vec) -> Vec:

@@ -34,7 +34,7 @@ LINE = CACHE_LINE // DType.F32.bytes
 CHANNELS = 16  # that all come in whole vectors of every target
 ROWS = {DOT_F32: 28, DOT_INT16: 42}  # tiles that share transformed weights, give or take a register tile's rows
 PART_SHARE, LEAST_PART = 16 * KIB, 32  # bytes of the second-level cache for each word of a part; words
-TOGETHER = 4  # panels that share transformed pixels
+TOGETHER = 4  # panels that share transformed pixels, where their sums wait for other parts of the channels
 WORTH = 0.9  # of the direct products' time
 FIXED = 4  # tiles whose products take as long as transforming the weights
 FEW = 32  # features, for which each thread transforms all weights
@@ -59,7 +59,6 @@ class Winograd:
     numbers: Numbers
     rows: int
     part: int
-    together: int
     tiling: Tiling
     panels: Panels
 
@@ -77,6 +76,11 @@ class Winograd:
     def onward(self) -> bool:
         """True where sums go on from part to part of the channels."""
         return self.part < self.channels
+
+    @property
+    def together(self) -> int:
+        """Panels that share transformed pixels; without further parts all of them, for the sums of one at a time do."""
+        return min(self.panels.count, TOGETHER) if self.onward else self.panels.count
 
     @property
     def words(self) -> int:
@@ -131,10 +135,8 @@ def _pays(node: Node, target: CpuTarget, dot: Dot) -> bool:
     """True where transforms and products take less time than the direct products, each counted in those."""
     op = node.op
     assert isinstance(op, Conv2d)
-    (oh, ow), (channels, features) = (
-        [fixed(dim, "size") for dim in dims]
-        for dims in (node.output.type.shape[1:3], (node.inputs[0].type.shape[3], node.output.type.shape[3]))
-    )
+    oh, ow, features = (fixed(dim, "size of the output") for dim in node.output.type.shape[1:])
+    channels = fixed(node.inputs[0].type.shape[3], "channel count")
     words, features = channels // op.groups // _numbers(dot).dot.group, features // op.groups
     tiles = -(-oh // SIDE) * -(-ow // SIDE)
     weights = 2 * FIXED if features <= FEW else FIXED
@@ -181,9 +183,8 @@ def lower_winograd(state: Lowering, group: Group) -> None:
     rows = -(-ROWS[numbers.dot] // tiling.rows) * tiling.rows
     words = max(LEAST_PART, state.target.l2_bytes // PART_SHARE // CHANNELS * CHANNELS)
     part = min(c, words * numbers.dot.group)
-    together = min(panels.count, TOGETHER) if part < c else panels.count
     shape = (batch, (height, width), c, op.groups, (oh, ow), (op.pad[0], op.pad[1]))
-    plan = Winograd(*shape, op.border or (0,) * channels, numbers, rows, part, together, tiling, panels)
+    plan = Winograd(*shape, op.border or (0,) * channels, numbers, rows, part, tiling, panels)
     state.scratch(sum(plan.rooms))
     views = [picture, state.contiguous(weight), output, *builder.views]
     kernel = state.kernel("winograd", plan, views, lambda chunk: emit_winograd(chunk, plan), len(builder.parameters))

@@ -15,6 +15,7 @@ from alula.ops.quantize import Quantize
 from alula.ops.shape import Concat
 from tests.codegen.conftest import running
 from tests.codegen.harness import Compiled, N, assert_narrowed, bf16, f32, joined, random_array, run, same_bits
+from tests.codegen.lower.convolutions import shapes
 
 SHAPES = [  # h, w, channels, features, pad: tiles that end with the picture and beyond it, tails, several parts
     (10, 10, 16, 32, (0, 0, 0, 0)),
@@ -161,18 +162,9 @@ def test_work_is_the_models_and_what_is_saved_is_said(target, compiled):
     assert step.macs - step.saved == 3 * 3 * 36 * 24 * 16  # tiles, points
 
 
-@st.composite
-def shapes(draw):
-    """Sizes, channels and features of all groups, groups, and the pads of a convolution that may suit."""
-    groups = draw(st.integers(1, 3))
-    sizes = [draw(st.integers(6, 40)) for _ in range(2)]
-    channels, features = 16 * draw(st.integers(1, 12)), draw(st.integers(1, 160))
-    return *sizes, groups * channels, groups * features, tuple(draw(st.integers(0, 2)) for _ in range(4)), groups
-
-
 @pytest.mark.fuzz
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(shape=shapes(), threads=st.integers(1, 7), stored=st.sampled_from([np.float32, np.float16]))
+@given(shape=shapes(6, 40, 12), threads=st.integers(1, 7), stored=st.sampled_from([np.float32, np.float16]))
 def test_any_shape(shape, threads, stored, target):
     *sizes, groups = shape
     program = Compiled(conv(target, *sizes, groups=groups, stored=stored), target, threads)

@@ -16,6 +16,7 @@ from alula.ops.elementwise import Cast, Relu
 from alula.ops.quantize import Quantize
 from tests.codegen.conftest import running
 from tests.codegen.harness import Compiled, N, assert_narrowed, joined, run, same_bits
+from tests.codegen.lower.convolutions import shapes
 
 BYTES = running(AVX2, AVX512, AVX512_VNNI)  # what differs in products of bytes and of words of 16 bits
 RANDOM = np.random.default_rng(0)
@@ -142,18 +143,9 @@ def test_work_is_the_models_in_bytes_and_what_is_saved_is_said(target, cost):
     assert step.macs - step.saved == cost * 5 * 5 * 36 * 64 * 64  # tiles, points
 
 
-@st.composite
-def shapes(draw):
-    """Sizes, channels and features of all groups, the pads of a convolution that may suit, and groups."""
-    groups = draw(st.integers(1, 3))
-    sizes = [draw(st.integers(10, 50)) for _ in range(2)]
-    channels, features = 16 * draw(st.integers(1, 20)), draw(st.integers(1, 160))
-    return *sizes, groups * channels, groups * features, tuple(draw(st.integers(0, 2)) for _ in range(4)), groups
-
-
 @pytest.mark.fuzz
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(shape=shapes(), threads=st.integers(1, 7), bordered=st.booleans())
+@given(shape=shapes(10, 50, 20), threads=st.integers(1, 7), bordered=st.booleans())
 @pytest.mark.parametrize("target", BYTES)
 def test_any_shape(shape, threads, bordered, target):
     *sizes, groups = shape
