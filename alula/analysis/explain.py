@@ -16,11 +16,11 @@ from alula.passes.hoist_narrowing import VIEWS
 
 def chosen(node: Node) -> str:
     """The precision of a product: int8, bf16, f16 (a weight alone) or f32."""
-    if node.outputs[0].type.dtype is DType.I32 or getattr(node.op, "byte_values", False):
-        return "int8"
     dtypes = [value.type.dtype for value in node.inputs[:2]]
     if dtypes[0] is DType.U8 and isinstance(node.op, DepthwiseConv2d):
-        return "u8 x f32"
+        return "u8 x i16"
+    if node.outputs[0].type.dtype is DType.I32 or getattr(node.op, "byte_values", False):
+        return "int8"
     return dtypes[1].value if dtypes[1] in (DType.BF16, DType.F16) else "f32"
 
 
@@ -55,6 +55,6 @@ def _bytes(node: Node) -> str:
     if isinstance(made_by.op, QuantizeRows):
         return "a scale for each row, found at run time"
     if isinstance(made_by.op, Quantize):
-        few = "; its few weights stay float" if isinstance(node.op, DepthwiseConv2d) else ""
+        few = "; its few weights keep 16 bits" if isinstance(node.op, DepthwiseConv2d) else ""
         return f"one scale, {made_by.op.scale:.4g}, from calibration{few}"
     return "its operand is not in bytes" if isinstance(node.op, DepthwiseConv2d) else "bytes"

@@ -13,7 +13,7 @@ BYTES = "int8"  # the arithmetic of `byte_macs`
 
 
 def macs_by_arithmetic(steps: Iterable[StepInfo]) -> dict[str, int]:
-    """Multiply-adds done for one image in f32, bf16 and int8; those that do not occur are left out."""
+    """Multiply-adds done for one image in each arithmetic that occurs: f32, bf16, int16, int8."""
     macs: dict[str, int] = {}
     for step in steps:
         for arithmetic, count in ((step.arithmetic, step.macs - step.saved - step.byte_macs), (BYTES, step.byte_macs)):

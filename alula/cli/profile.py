@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alula.runtime.session import Session
 
 RUNS = 15
-SCALINGS = (  # how int8 products become numbers again, by whose scales: each row's with or without a bias, one for all
+SCALINGS = (  # how sums of whole numbers are scaled: by each row, with or without a bias, or all by one number
     ("cast", "add", "mul", "mul", "add"),
     ("cast", "add", "mul", "mul"),
     ("cast", "mul", "add"),
@@ -82,11 +82,12 @@ def _row(steps: Sequence[StepInfo], seconds: float, batch: int, peaks: Mapping[s
 
 
 def short_label(label: str, arithmetic: str) -> str:
-    """linear+cast+add+mul+mul+add+gelu in int8 -> linear[int8]+gelu: scaling goes without saying."""
+    """linear+cast+add+mul+mul+add+gelu in int8 -> linear[int8]+gelu: scaling whole numbers goes without saying."""
     anchor, *rest = label.split("+")
     if arithmetic == "f32":
         return label
-    scaling = next((ops for ops in SCALINGS if tuple(rest[: len(ops)]) == ops), ()) if arithmetic == "int8" else ()
+    whole = arithmetic in ("int16", "int8")
+    scaling = next((ops for ops in SCALINGS if whole and tuple(rest[: len(ops)]) == ops), ())
     return "+".join([f"{anchor}[{arithmetic}]", *rest[len(scaling) :]])
 
 

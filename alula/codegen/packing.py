@@ -11,9 +11,10 @@ from alula.codegen.kernels.tile import panel_width
 from alula.core.dtype import Array, DType
 from alula.core.errors import CodegenError
 from alula.core.target import CpuTarget
-from alula.ir.graph import Graph, Value
+from alula.ir.graph import Graph, Node, Value
 from alula.ir.verifier import verify
 from alula.ops.conv import Conv2d, whole_groups
+from alula.ops.depthwise import DepthwiseConv2d, packed_taps
 from alula.ops.matmul import Linear, group_of, unpacked
 
 MOST_FILLED = 2.5  # times the columns of a kernel: matrix tiles are four times as fast as vectors
@@ -22,17 +23,17 @@ MOST_FILLED = 2.5  # times the columns of a kernel: matrix tiles are four times 
 def pack_weights(graph: Graph, target: CpuTarget) -> None:
     """Every linear and conv2d gets its weight in the layout of the target; those packed otherwise are repacked.
 
+    Depthwise ones of bytes have one layout for all targets.
     Raises CodegenError for a weight that is not constant.
     """
     packed: dict[tuple[Value, int], Value] = {}  # tied weights stay tied
     for node in list(graph.nodes):
+        if isinstance(node.op, DepthwiseConv2d):
+            _pack_depthwise(graph, node)
         if not isinstance(node.op, Linear | Conv2d):
             continue
         x, weight, *bias = node.inputs
-        if weight.data is None:
-            where = f"{node.op.name} {node.origin}"
-            raise CodegenError(f"{where}: expected a constant weight, got one computed at run time")
-        op, plain = plain_form(node.op, weight.data)
+        op, plain = plain_form(node.op, _constant(node))
         if isinstance(op, Conv2d):
             op, plain = filled_up(op, plain, target)
         new = packed_form(op, plain, panel_width(target))
@@ -46,6 +47,25 @@ def pack_weights(graph: Graph, target: CpuTarget) -> None:
         graph.replace(node.output, output)
         graph.remove(node)
     verify(graph)
+
+
+def _pack_depthwise(graph: Graph, node: Node) -> None:
+    op, (x, weight, *_) = node.op, node.inputs
+    assert isinstance(op, DepthwiseConv2d)
+    if op.taps or weight.type.dtype is not DType.I16:
+        return
+    plain = _constant(node)
+    with graph.before(node):
+        output = graph.add(replace(op, taps=len(plain)), x, graph.constant(packed_taps(plain), weight.name))
+    graph.replace(node.output, output)
+    graph.remove(node)
+
+
+def _constant(node: Node) -> Array:
+    weight = node.inputs[1].data
+    if weight is None:
+        raise CodegenError(f"{node.op.name} {node.origin}: expected a constant weight, got one computed at run time")
+    return weight
 
 
 def plain_form(op: Linear | Conv2d, weight: Array) -> tuple[Linear | Conv2d, Array]:

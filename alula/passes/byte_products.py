@@ -11,7 +11,7 @@ import numpy as np
 from alula.core.dtype import Array, DType
 from alula.ir.graph import Graph, Node, Value
 from alula.ops.conv import Conv2d
-from alula.ops.depthwise import DepthwiseConv2d
+from alula.ops.depthwise import DepthwiseConv2d, fits_words
 from alula.ops.elementwise import Add, Cast, Mul
 from alula.ops.matmul import Linear
 from alula.ops.quantize import Dequantize
@@ -29,7 +29,7 @@ class ByteProducts(RewritePass):
 
     V holds whole numbers of a byte: nothing is rounded that was not rounded before, so this is done in every precision
     mode.  s and z are the scale and zero of dequantize.  The same for convolutions, whose border is then z; depthwise
-    ones keep float weights, s in them.  Not where W is no constant or a row of it no whole number of words.
+    ones take V in 16 bits.  Not where W is no constant or, but for those, a row of it no whole number of words.
     """
 
     name: ClassVar[str] = "byte-products"
@@ -42,24 +42,40 @@ class ByteProducts(RewritePass):
             return None
         assert isinstance(made.op, Dequantize)
         assert weight.data is not None
+        assert isinstance(op, Linear | Conv2d | DepthwiseConv2d)
+        whole = _whole_levels(op, weight.data)
+        if whole is None:
+            return None
+        levels, steps, sums = whole
         scale, zero = made.op.scale, made.op.zero
         if isinstance(op, DepthwiseConv2d):
-            taps = graph.constant(weight.data * np.float32(scale), weight.name)
-            return graph.add(replace(op, zero=zero), _viewed(graph, made, views), taps, *bias)
-        assert isinstance(op, Linear | Conv2d)
-        groups = op.groups if isinstance(op, Conv2d) else 1
-        if op.panel or not whole_words(weight.type.shape, groups, DType.I8) or not (whole := whole_steps(weight.data)):
-            return None
-        levels, steps = whole
-        if isinstance(op, Conv2d) and zero:
-            op = replace(op, border=(zero,) * (levels.shape[-1] * groups))
-        sums = levels.reshape(len(levels), -1).sum(axis=1, dtype=np.int64)
+            op = replace(op, zero=zero)
+        elif isinstance(op, Conv2d) and zero:
+            op = replace(op, border=(zero,) * (levels.shape[-1] * op.groups))
         shifts = -scale * steps * zero * sums
         for value in bias:
+            assert value.data is not None
             shifts = shifts + value.data
         total = graph.add(op, _viewed(graph, made, views), graph.constant(levels, weight.name))
         scaled = graph.add(Mul(), graph.add(Cast(DType.F32), total), _vector(graph, scale * steps))
         return graph.add(Add(), scaled, _vector(graph, shifts))
+
+
+def _whole_levels(op: Linear | Conv2d | DepthwiseConv2d, weight: Array) -> tuple[Array, Array, Array] | None:
+    """V as the op takes it, t f64[n], and the sum of each feature's V; None where there is no such V."""
+    if isinstance(op, DepthwiseConv2d):
+        features, takes = np.moveaxis(weight, -1, 0), fits_words(weight.shape[:2])
+    else:
+        groups = op.groups if isinstance(op, Conv2d) else 1
+        features, takes = weight, not op.panel and whole_words(weight.shape, groups, DType.I8)
+    whole = whole_steps(features) if takes else None
+    if whole is None:
+        return None
+    levels, steps = whole
+    sums = levels.reshape(len(levels), -1).sum(axis=1, dtype=np.int64)
+    if isinstance(op, DepthwiseConv2d):
+        levels = np.ascontiguousarray(np.moveaxis(levels, 0, -1)).astype(np.int16)
+    return levels, steps, sums
 
 
 def _vector(graph: Graph, values: Array) -> Value:

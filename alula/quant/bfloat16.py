@@ -34,7 +34,7 @@ def use_bfloat16(graph: Graph) -> None:
         if weight not in stored:
             stored[weight] = graph.constant(to_bfloat16(weight.data), weight.name)
         _replace(graph, node, x, stored[weight], *bias)
-    for node in depthwise(graph):
+    for node in depthwise(graph, DType.BF16):
         x, *constants = node.inputs
         with graph.before(node):
             output = graph.add(node.op, graph.add(NARROW, x), *constants)

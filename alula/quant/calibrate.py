@@ -31,7 +31,7 @@ def calibrate(
     the graph alone.  Raises UsageError for data that is empty, does not fit, is the same number everywhere, or makes
     values that are not finite.
     """
-    products = (*narrowable(graph, DType.I8), *depthwise(graph))
+    products = (*narrowable(graph, DType.I8), *depthwise(graph, DType.U8))
     values = list(dict.fromkeys(root(node.inputs[0]) for node in products))
     names = [value_name(graph, value) for value in values]
     observed = [Observed(channels(value)) for value in values]

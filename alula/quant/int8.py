@@ -38,6 +38,7 @@ from alula.quant.scheme import Scheme
 from alula.quant.weights import Weight
 
 WIDEN = Cast(DType.F32)
+LARGEST_WORD = 32767
 FEWEST_QUERIES = 8  # for which keys become bytes
 DEFAULT = Scheme()
 
@@ -58,7 +59,7 @@ def use_int8(graph: Graph, calibration: Calibration | None = None, scheme: Schem
     symmetric = scheme.activations == "symmetric"
     bytes_ = {value: one.ranges[scheme.algorithm].quantize(symmetric=symmetric) for value, one in seen.items()}
     chosen = {node: None for node in graph.nodes if node.outputs[0] not in kept}
-    products = [node for node in (*narrowable(graph, DType.I8), *depthwise(graph)) if node in chosen]
+    products = [node for node in (*narrowable(graph, DType.I8), *depthwise(graph, DType.U8)) if node in chosen]
     quantised = {node: bytes_[root(node.inputs[0])] for node in products if root(node.inputs[0]) in bytes_}
     stored: dict[Value, Weight] = {}  # tied weights stay tied
     for node in products:
@@ -142,13 +143,23 @@ def _use_range(graph: Graph, node: Node, quantize: Quantize, levels: Weight, mea
 
 
 def _use_depthwise(graph: Graph, node: Node, quantize: Quantize) -> None:
-    """One scale for all of x, which goes into the weights: they stay float32, for they are few."""
+    """One scale for all of x; weights keep 16 bits, for they are few."""
     op, (x, weight, *bias) = node.op, node.inputs
     assert isinstance(op, DepthwiseConv2d)
     assert weight.data is not None
-    scaled = graph.constant(weight.data * np.float32(quantize.scale), weight.name)
+    plain = weight.data.astype(np.float64)
+    largest = np.abs(plain).max(axis=(0, 1))
+    steps = np.where(largest > 0, largest / LARGEST_WORD, 1.0)
+    levels = np.rint(plain / steps)
+    scales = quantize.scale * steps
+    shifts = -scales * quantize.zero * levels.sum(axis=(0, 1))
+    for value in bias:
+        assert value.data is not None, "depthwise nodes have constant biases"
+        shifts += value.data
+    words = graph.constant(levels.astype(np.int16), weight.name)
     with graph.before(node):
-        _put(graph, node, graph.add(replace(op, zero=quantize.zero), graph.add(quantize, x), scaled, *bias))
+        total = graph.add(WIDEN, graph.add(replace(op, zero=quantize.zero), graph.add(quantize, x), words))
+        _put(graph, node, graph.add(Add(), graph.add(Mul(), total, _vector(graph, scales)), _vector(graph, shifts)))
 
 
 def _use_rows(graph: Graph, node: Node, levels: Weight, mean: Floats | None) -> None:

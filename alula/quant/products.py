@@ -10,7 +10,7 @@ from alula.ir.graph import Graph, Node
 from alula.ir.op import Op
 from alula.ops.attention import Attention
 from alula.ops.conv import Conv2d
-from alula.ops.depthwise import DepthwiseConv2d
+from alula.ops.depthwise import DepthwiseConv2d, fits_words
 from alula.ops.matmul import Linear, Matmul
 from alula.ops.outlook import OutlookAttention
 from alula.ops.words import whole_words
@@ -45,10 +45,14 @@ def narrowable(graph: Graph, weight: DType) -> Iterator[Node]:
             yield node
 
 
-def depthwise(graph: Graph) -> Iterator[Node]:
-    """The depthwise convolutions of float32 with a constant weight: their kernels read narrow activations as well."""
+def depthwise(graph: Graph, narrow: DType) -> Iterator[Node]:
+    """The depthwise convolutions of float32 with constant weight and bias, whose kernels read a narrow type as well.
+
+    Of bytes, those whose products have sums of 32 bits.
+    """
     for node in list(graph.nodes):
         if isinstance(node.op, DepthwiseConv2d):
-            x, weight, *_ = node.inputs
-            if x.type.dtype is DType.F32 and weight.is_constant:
+            x, *constants = node.inputs
+            fits = narrow is not DType.U8 or fits_words(node.op.kernel(constants[0].type))
+            if fits and x.type.dtype is DType.F32 and all(value.is_constant for value in constants):
                 yield node

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
-from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8
+from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8, DOT_INT16
 from alula.codegen.kernels.peak import PEAK_BYTES, PEAK_FUNCTION, emit_peak
 from alula.codegen.module import Code
 from alula.core.errors import CodegenError
@@ -22,7 +22,7 @@ from alula.runtime.native import aligned, linked
 PEAK_TURNS = 1_000_000  # of one round
 PEAK_S = 0.25  # rounds follow each other for so long
 LEAST_ROUNDS = 3
-DOTS = {dot.name: dot for dot in (DOT_F32, DOT_BF16, DOT_INT8)}
+DOTS = {dot.name: dot for dot in (DOT_F32, DOT_BF16, DOT_INT16, DOT_INT8)}
 
 
 @lru_cache(maxsize=1)
@@ -61,7 +61,7 @@ def default_threads() -> tuple[int, str]:
 
 
 def measure_peak(target: CpuTarget, dtype: str, threads: int = 1) -> float:
-    """G operations a second, two for a multiply-add, of `dtype` (f32, bf16 or int8) between registers.
+    """G operations a second, two for a multiply-add, of `dtype` (f32, bf16, int16 or int8) between registers.
 
     Of `threads` threads together, with the instructions that the target's kernels use; the best of several rounds.
     Raises CodegenError for another `dtype`, and where the system does not give the processor's tile registers.

@@ -312,10 +312,13 @@ def conv2d(draw: Draw, op: type[Conv2d]) -> Case:
 def depthwise_conv2d(draw: Draw, op: type[DepthwiseConv2d]) -> Case:
     fit, c, dtype = window(draw), draw(dims), draw(st.sampled_from([DType.F32, DType.BF16, DType.U8]))
     kernel = fit.pop("kernel")
-    zero = draw(st.integers(0, 255)) if dtype is DType.U8 else 0
     x = TensorType(dtype, (draw(dims), *sizes_for(draw, {"kernel": kernel, **fit}), c))
+    if dtype is DType.U8:
+        (kh, kw), packed = kernel, draw(st.booleans())
+        fit |= {"zero": draw(st.integers(0, 255)), "taps": kh if packed else 0}
+        return op(**fit), (x, *types(DType.I16, (kh + 1, kw, c, 2) if packed else (kh, kw, c)))
     bias = types(DType.F32, (c,)) if draw(st.booleans()) else ()
-    return op(**fit, zero=zero), (x, *types(DType.F32, (*kernel, c)), *bias)
+    return op(**fit), (x, *types(DType.F32, (*kernel, c)), *bias)
 
 
 @of(MaxPool2d, AvgPool2d)

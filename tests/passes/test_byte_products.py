@@ -4,6 +4,7 @@ import pytest
 from alula.core.dtype import DType
 from alula.ir.graph import Value
 from alula.ops.conv import Conv2d
+from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.matmul import Linear
 from alula.ops.quantize import Dequantize
 from alula.ops.shape import Reshape, Slice, Transpose
@@ -40,12 +41,16 @@ def test_convolution_pads_with_the_byte_that_stands_for_0(groups: int, zero: int
     assert graph.nodes[0].op.border == ((zero,) * 8 if zero else ())
 
 
-def test_depthwise_takes_bytes_and_keeps_its_weights() -> None:
-    b = Builder((N, 5, 6, 8), dtype=DType.U8)
-    value = b.conv(b(BYTES, b.inputs[0]), 8, 3, groups=8, pad=(1, 1, 1, 1))
-    graph = b.finish(value)
+@pytest.mark.parametrize("bias", [False, True])
+def test_depthwise_takes_whole_levels_in_16_bits(bias: bool) -> None:
+    b = Builder((N, 5, 6, 7), dtype=DType.U8)
+    op = Conv2d(pad=(1, 1, 1, 1), groups=7)
+    y = b(op, b(BYTES, b.inputs[0]), whole(b, 7, 3, 2, 1), *([b.constant(7)] if bias else []))
+    graph = b.finish(y)
     assert changed(graph, SeparateDepthwise(), ByteProducts()) == 2
-    assert counts(graph) == {"depthwise_conv2d": 1}
+    assert counts(graph) == {**IN_BYTES, "depthwise_conv2d": 1}
+    assert graph.nodes[0].inputs[1].type.dtype is DType.I16
+    assert graph.nodes[0].op.zero == 117
 
 
 def test_through_views() -> None:
@@ -64,5 +69,6 @@ def test_what_stays_float() -> None:
         b.linear(numbers[0], 6),  # any weight
         b(Linear(), numbers[1], whole(b, 3, 6)),  # rows of a word and a half
         b(Linear(), b(Reshape((N, 40)), b(BYTES, b.inputs[0])), b(Reshape((3, 40)), whole(b, 40, 3))),
+        b(DepthwiseConv2d(), b(Reshape((N, 5, 8, 1)), numbers[0]), b.constant(2, 2, 1)),  # any weight
     )
     assert changed(graph, ByteProducts()) == 0

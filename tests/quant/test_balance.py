@@ -119,7 +119,7 @@ def depthwise() -> Graph:
     return graph
 
 
-def test_depthwise_convolutions_take_factors_into_weights_that_stay_float() -> None:
+def test_depthwise_convolutions_take_factors_into_weights_of_16_bits() -> None:
     x = np.random.default_rng(0).standard_normal((32, 5, 5, 8)).astype(np.float32)
     exact = run_reference(depthwise(), [x])[0]
     noise = []

@@ -131,14 +131,31 @@ def pixel_conv(scale: tuple[float, ...], shift: tuple[float, ...], bias: bool = 
     return graph
 
 
-def test_depthwise_convolutions_read_bytes_and_keep_their_weights() -> None:
+def test_depthwise_convolutions_read_bytes_and_keep_weights_of_16_bits() -> None:
     x = np.random.default_rng(0).uniform(-3, 1, (4, 6, 5, 8)).astype(np.float32)
     graph = lowered(separable(), [x])
     (node,) = (node for node in graph.nodes if isinstance(node.op, DepthwiseConv2d))
-    assert [str(value.type.dtype) for value in node.inputs] == ["u8", "f32", "f32"]
+    assert [str(value.type.dtype) for value in node.inputs] == ["u8", "i16"]
     assert 0 < node.op.zero < 255
+    (plain,) = (node for node in separable().nodes if isinstance(node.op, DepthwiseConv2d))
+    taps, words = plain.inputs[1].data, node.inputs[1].data.astype(np.float64)
+    largest = np.abs(taps).max(axis=(0, 1))
+    assert (np.abs(words).max(axis=(0, 1)) == 32767).all()
+    assert (np.abs(words * largest / 32767 - taps) <= largest / 65534 * 1.001).all()
     assert 0 < error(graph, separable(), x) < WORST
     assert "quantize" not in ops(lowered(separable(), None))
+
+
+def test_a_depthwise_kernel_of_too_many_products_stays_float() -> None:
+    def wide(height: int) -> Graph:
+        graph = Graph("test", {"N": (1, 64)})
+        x = graph.input("x", TensorType(DType.F32, (N, 40, 9, 4)))
+        graph.output("y", graph.add(DepthwiseConv2d(), x, graph.constant(normal(height, 7, 4))))
+        return graph
+
+    x = np.random.default_rng(0).standard_normal((2, 40, 9, 4)).astype(np.float32)
+    assert "quantize" in ops(lowered(wide(36), [x]))
+    assert ops(lowered(wide(37), [x])) == ["depthwise_conv2d"]
 
 
 def test_a_product_right_after_another_one_is_one_of_bytes() -> None:

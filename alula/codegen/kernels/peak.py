@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from alula.codegen.kernels.dot import DOT_F32, DOT_INT8, Dot, dot_parts
+from alula.codegen.kernels.dot import DOT_F32, DOT_INT8, DOT_INT16, Dot, dot_parts
 from alula.codegen.kernels.matrix import (
     LEFT,
     RIGHT,
@@ -17,6 +17,7 @@ from alula.codegen.kernels.matrix import (
 )
 from alula.codegen.module import I8, I64, POINTER, Code
 from alula.codegen.vector import Emitter, Int, Ptr
+from alula.core.dtype import DType
 
 PEAK_FUNCTION = "alula_peak"
 PEAK_BYTES = 32 * 64  # what the function writes, at most
@@ -32,7 +33,7 @@ def emit_peak(code: Code, dot: Dot) -> int:
     function = code.function(PEAK_FUNCTION, I64, [I64, POINTER], exported=True)
     e = Emitter(code, function)
     turns, room = Int(e, function.args[0]), Ptr(e, function.args[1])
-    if code.target.matrix and dot is not DOT_F32:
+    if code.target.matrix and dot not in (DOT_F32, DOT_INT16):
         multiplications = _emit_tiles(e, dot, turns)
     else:
         multiplications = _emit_vectors(e, dot, turns, room)
@@ -53,7 +54,7 @@ def _emit_vectors(e: Emitter, dot: Dot, turns: Int, room: Ptr) -> int:
     with e.loop(turns, carried=seeds) as loop:
         sums = loop.carried
         for part, a, b in zip(parts, lefts, rights, strict=True):
-            sums = [part.add(total, total if dot is DOT_INT8 else a, b) for total in sums]
+            sums = [part.add(total, total if dot.sum is DType.I32 else a, b) for total in sums]
         loop.carry(sums)
     for spot, value in enumerate(loop.carried):
         e.store(value, room.cast(dot.sum), spot * e.lanes)

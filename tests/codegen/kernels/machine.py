@@ -24,7 +24,7 @@ def hot_loop(target, emit):
             loop, name = [], label[1]
         elif name and re.fullmatch(rf"j\w+\s+{re.escape(name)}", line):
             return loop
-        else:
+        elif line:  # not so the comments around what is written as assembly
             loop.append(line)
     raise AssertionError("no loop")
 

@@ -5,7 +5,7 @@ import ctypes
 import numpy as np
 import pytest
 
-from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8
+from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8, DOT_INT16
 from alula.codegen.kernels.peak import PEAK_BYTES, PEAK_FUNCTION, TWO_HALVES, emit_peak
 from alula.codegen.module import Code
 from alula.core.target import AMX, AVX2, AVX512, AVX512_BF16, AVX512_VNNI
@@ -13,18 +13,22 @@ from tests.codegen.conftest import running
 
 from .machine import count, hot_loop, spills
 
-DOTS = [pytest.param(dot, id=dot.name) for dot in (DOT_F32, DOT_BF16, DOT_INT8)]
+DOTS = [pytest.param(dot, id=dot.name) for dot in (DOT_F32, DOT_BF16, DOT_INT16, DOT_INT8)]
 CASES = [  # instruction, how many of them a turn has, multiply-adds of one
     (AVX2, DOT_F32, "vfmadd", 12, 8),
     (AVX2, DOT_BF16, "vfmadd", 20, 8),
     (AVX2, DOT_INT8, "vpmaddwd", 20, 16),
+    (AVX2, DOT_INT16, "vpmaddwd", 12, 16),
     (AVX512, DOT_F32, "vfmadd", 28, 16),
     (AVX512, DOT_BF16, "vfmadd", 52, 16),
     (AVX512, DOT_INT8, "vpmaddwd", 52, 32),
+    (AVX512, DOT_INT16, "vpmaddwd", 28, 32),
     (AVX512_VNNI, DOT_INT8, "vpdpbusd", 28, 64),
+    (AVX512_VNNI, DOT_INT16, "vpdpwssd", 28, 32),
     (AVX512_VNNI, DOT_BF16, "vfmadd", 52, 16),
     (AVX512_BF16, DOT_BF16, "vdpbf16ps", 28, 32),
     (AMX, DOT_F32, "vfmadd", 28, 16),
+    (AMX, DOT_INT16, "vpdpwssd", 28, 32),
     (AMX, DOT_BF16, "tdpbf16ps", 4, 16 * 16 * 32),
     (AMX, DOT_INT8, "tdpbusd", 4, 16 * 16 * 64),
 ]
@@ -71,6 +75,11 @@ def test_every_turn_is_counted_in_the_sums(jit, target, dot):
         for _ in range(turns):
             words = words_taken(target, expected.astype(np.int32), weights)
             expected = words.astype(np.int64)
+    elif dot is DOT_INT16:
+        halves = np.array([TWO_HALVES], np.uint32).view(np.int16).astype(np.int64)
+        for _ in range(turns):
+            pairs = expected.astype(np.int32)[:, None].view(np.int16).astype(np.int64)
+            expected = (expected + pairs @ halves).astype(np.int32).astype(np.int64)
     else:
         expected = expected + turns * (0.75**2 if dot is DOT_F32 else 0.75**2 + 0.875**2)
     assert (sums == expected[:, None]).all()
@@ -87,7 +96,7 @@ def words_taken(target, sums, weights):
 
 
 @pytest.mark.isa("amx")
-@pytest.mark.parametrize("dot", DOTS[1:])
+@pytest.mark.parametrize("dot", [DOT_BF16, DOT_INT8], ids=lambda dot: dot.name)
 def test_tiles_are_given_and_given_back(jit, dot):
     for _ in range(2):  # permission asked for again is given again
         code = Code(AMX)

@@ -1,9 +1,11 @@
-"""DepthwiseConv2d lowered: windows, tails of places and of channels, borders, bytes and bfloat16, epilogues."""
+"""DepthwiseConv2d lowered: windows, tails of places, lines and channels, borders, bytes and bfloat16, epilogues."""
 
 import numpy as np
 import pytest
 
-from alula.codegen.lower.depthwise import places_a_tile
+from alula.codegen.kernels.dot import DOT_F32, DOT_INT16
+from alula.codegen.lower.depthwise import tile_of
+from alula.codegen.packing import pack_weights
 from alula.core.dtype import DType
 from alula.core.target import AVX2, AVX512
 from alula.ir.graph import Graph
@@ -11,8 +13,17 @@ from alula.ir.types import TensorType
 from alula.ops.depthwise import DepthwiseConv2d
 from alula.ops.elementwise import Add, Cast, Clip
 from alula.ops.quantize import Quantize
-from alula.ops.reference import run_reference
-from tests.codegen.harness import HALF_ULP, N, assert_narrowed, assert_summed, f32, joined, random_array, run
+from tests.codegen.harness import (
+    N,
+    assert_equal,
+    assert_narrowed,
+    assert_summed,
+    f32,
+    joined,
+    random_array,
+    random_bytes,
+    run,
+)
 
 SAME = {"pad": (1, 1, 1, 1)}
 WINDOWS = [  # kernel, attributes
@@ -27,13 +38,24 @@ WINDOWS = [  # kernel, attributes
 ]
 
 
-def depthwise(kernel, attributes, h=9, w=7, c=20, f=lambda x: x, dtype=DType.F32, zero=0):
+BYTES = [  # of one and of two lines at a time; kernels of few and of many registers, even ones, of words alone
+    *WINDOWS,
+    ((3, 3), SAME, 8, 15, 20),
+    ((2, 2), {"pad": (1, 0, 1, 1)}, 6, 9, 40),
+    ((4, 3), {"pad": (2, 1, 1, 2)}, 7, 6, 70),
+    ((1, 1), {}, 3, 4, 17),
+    ((7, 7), {"pad": (3, 3, 3, 3)}, 7, 7, 20),
+    ((5, 11), {"pad": (2, 5, 2, 5)}, 3, 12, 9),
+]
+
+
+def depthwise(kernel, attributes, h=9, w=7, c=20, f=lambda x: x, dtype=DType.F32):
     """One depthwise convolution, `f` applied to its weights; x is float32 that is narrowed first."""
     graph = Graph("depthwise", {"N": (1, 64)})
-    x = graph.input("x", TensorType(dtype if dtype is DType.U8 else DType.F32, (N, h, w, c)))
+    x = graph.input("x", f32(N, h, w, c))
     x = graph.add(Cast(DType.BF16), x) if dtype is DType.BF16 else x
     taps, bias = (graph.constant(f(random_array(f32(*shape), 1, n))) for n, shape in enumerate([(*kernel, c), (c,)]))
-    graph.output("y", graph.add(DepthwiseConv2d(**attributes, zero=zero), x, taps, bias))
+    graph.output("y", graph.add(DepthwiseConv2d(**attributes), x, taps, bias))
     return graph
 
 
@@ -68,14 +90,65 @@ def test_bfloat16(target, compiled):
     checked(compiled, target, WINDOWS, dtype=DType.BF16)
 
 
+def of_bytes(kernel, attributes, h=9, w=7, c=20, zero=0, chain=(), words=None):
+    """One of bytes and random words, through `chain`; packed."""
+    graph = Graph("depthwise", {"N": (1, 64)})
+    x = graph.input("x", TensorType(DType.U8, (N, h, w, c)))
+    if words is None:
+        words = np.random.default_rng(h).integers(-32767, 32768, (*kernel, c)).astype(np.int16)
+    value = graph.add(DepthwiseConv2d(**attributes, zero=zero), x, graph.constant(words))
+    for op in chain:
+        value = graph.add(op, value)
+    graph.output("y", value)
+    return graph
+
+
+def packed(target, *graphs):
+    graph = joined(*graphs)
+    pack_weights(graph, target)
+    return graph
+
+
+def inputs_for(graph):
+    return [random_bytes(DType.U8, *value.type.at({"N": 5}), seed=n) for n, value in enumerate(graph.inputs)]
+
+
 @pytest.mark.parametrize("zero", [0, 5, 255])
-def test_bytes_are_padded_with_zero(zero, target, compiled):
-    graph = joined(*(depthwise(*case, dtype=DType.U8, zero=zero) for case in WINDOWS))
-    result = run(compiled(graph, target))
-    sizes = joined(*(depthwise(*case, f=np.abs) for case in WINDOWS))
-    largest = run_reference(sizes, [np.abs(x.astype(np.float32) - zero) for x in result.inputs])
-    for ours, expected, size in zip(result.outputs, result.expected, largest, strict=True):
-        assert (np.abs(ours - expected) <= 54 * HALF_ULP * size).all()
+def test_bytes_are_exact_and_padded_with_zero(zero, every_target, compiled):
+    graph = packed(every_target, *(of_bytes(*case, zero=zero) for case in BYTES))
+    assert_equal(run(compiled(graph, every_target), inputs_for(graph)))
+
+
+def test_places_of_bytes(target, compiled):
+    cases = [
+        of_bytes(kernel, attributes, h, w, 3, zero=7)
+        for kernel, attributes in (WINDOWS[0], WINDOWS[2])
+        for h, w in ((1, 1), (2, 2), (3, 9), (4, 10), (5, 11), (2, 21), (3, 57))
+    ]
+    graph = packed(target, *cases)
+    assert_equal(run(compiled(graph, target), inputs_for(graph)))
+
+
+def test_channels_of_bytes_in_several_chunks(target, compiled):
+    cases = [of_bytes((3, 3), SAME, 5, 5, c, zero=9) for c in (1, 15, 16, 17, 63, 64, 65, 130, 257)]
+    graph = packed(target, *cases)
+    assert_equal(run(compiled(graph, target), inputs_for(graph)))
+
+
+def test_the_largest_sums_fit(every_target, compiled):
+    words = np.full((16, 16, 5), 32767, np.int16)
+    words[..., 1] = -32768
+    graph = packed(every_target, of_bytes((16, 16), {"pad": (3, 3, 3, 3)}, 14, 14, 5, zero=255, words=words))
+    result = run(compiled(graph, every_target), [np.full((5, 14, 14, 5), 255, np.uint8)])
+    assert_equal(result)
+    assert result.outputs[0].max() == 255 * 32767 * 256
+
+
+def test_bytes_through_an_epilogue(target, compiled):
+    graph = packed(target, of_bytes(*WINDOWS[0], zero=3, chain=[Cast(DType.F32), Clip(-9e6, 9e6), Quantize(9e4, 100)]))
+    result = run(compiled(graph, target), inputs_for(graph))
+    assert_equal(result)
+    assert result.compiled.labels == ["depthwise_conv2d+cast+clip+quantize"]
 
 
 def test_epilogues(target, compiled):
@@ -99,7 +172,10 @@ def test_epilogues(target, compiled):
 @pytest.mark.parametrize("taps", [1, 3, 5, 7, 11])
 @pytest.mark.parametrize("target", [AVX2, AVX512], ids=lambda target: target.name)
 def test_tiles_fit_the_registers(target, taps):
-    for width in (1, 7, 14, 15, 28, 56, 112, 113):
-        places = places_a_tile(target, width, taps)
-        assert 1 <= places <= width
-        assert places + taps + 2 <= target.vector_registers
+    for dot, stride in ((DOT_F32, 1), (DOT_INT16, 1), (DOT_INT16, 2)):
+        for width in (1, 7, 14, 15, 28, 56, 112, 113):
+            lines, places = tile_of(target, DepthwiseConv2d((stride, stride)), dot, (7, width), taps)
+            assert 1 <= places <= width
+            assert lines * (places + taps) + 2 <= target.vector_registers
+            assert lines == 1 or (dot is DOT_INT16 and stride == 1)
+    assert tile_of(AVX512, DepthwiseConv2d(), DOT_INT16, (56, 56), 3) == (2, 10)

@@ -217,7 +217,7 @@ def test_pairs_around_everything(symmetric: bool, tmp_path: Path) -> None:
     graph = optimise(from_onnx(tmp_path / "quantised.onnx"))
     products = [node for node in graph.nodes if node.op.name in ("conv2d", "linear", "depthwise_conv2d")]
     assert [str(node.inputs[0].type.dtype) for node in products] == ["u8"] * 4
-    assert [str(node.inputs[1].type.dtype) for node in products] == ["i8", "i8", "f32", "i8"]
+    assert [str(node.inputs[1].type.dtype) for node in products] == ["i8", "i8", "i16", "i8"]
     assert [node.op.name for node in graph.nodes if node.op.name in ("pad", "transpose")] == [
         "transpose"
     ]  # the input's
@@ -238,7 +238,7 @@ def test_operators_around_everything(tmp_path: Path) -> None:
     graph = optimise(from_onnx(path))
     products = [node for node in graph.nodes if node.op.name in ("conv2d", "linear", "depthwise_conv2d")]
     assert [str(node.inputs[0].type.dtype) for node in products] == ["u8"] * 4
-    assert [str(node.inputs[1].type.dtype) for node in products] == ["i8", "i8", "f32", "i8"]
+    assert [str(node.inputs[1].type.dtype) for node in products] == ["i8", "i8", "i16", "i8"]
     ours, theirs, fraction = answers(path, images)
     last = next(node for node in proto.graph.node if "y" in node.output)
     step = next(float(onnx.numpy_helper.to_array(t)) for t in proto.graph.initializer if t.name == last.input[1])
