@@ -19,6 +19,7 @@ from alula.codegen.lower.border import emit_border, repeat_patterns
 from alula.codegen.lower.gemm import (
     Lines,
     Panels,
+    by_width,
     emit_epilogue,
     epilogue,
     prefetch_pace,
@@ -152,9 +153,14 @@ def rows_a_chunk(target: CpuTarget, row_bytes: int, oh: int, parts: int) -> int:
 
 def emit_conv(chunk: Chunk, window: Window) -> None:
     """One chunk: some rows of one picture's output against one panel of one group."""
-    e, oh, ow = chunk.e, *window.out
-    part, batch, block = place_of(chunk.number, window)
-    work = Work(chunk, window, part, batch * oh, block * window.rows, ((block + 1) * window.rows).min(oh))
+    panels = window.panels
+    panel = place_of(chunk.number, window)[0] % panels.count
+    by_width(chunk.e, window.tiling, panels, panel, lambda *widths: emit_rows(Work(chunk, window, *widths)))
+
+
+def emit_rows(work: Work) -> None:
+    """All tiles of a chunk."""
+    e, window, (oh, ow) = work.e, work.window, work.window.out
     if window.by_places:
         width = window.size[1]
 
@@ -187,14 +193,19 @@ def place_of(number: Int, window: Window) -> tuple[Int, Int, Int]:
 
 
 class Work:
-    """The code of one chunk: tiles of the lines `first` to `last` of the output; `above` lines lie before them."""
+    """The code of one chunk: tiles of the lines `first` to `last` of the output; `above` lines lie before them.
 
-    def __init__(self, chunk: Chunk, window: Window, part: Int, above: Int, first: Int, last: Int) -> None:
+    `tiling` and `written` are the window's, but of no more vectors than the chunk's panel needs.
+    """
+
+    def __init__(self, chunk: Chunk, window: Window, tiling: Tiling, written: Panels) -> None:
         e, (x, w, self.out, *self.extra) = chunk.e, chunk.operands
-        panels, tiling, (height, width) = window.panels, window.tiling, window.size
-        self.e, self.window, self.above, self.first, self.last = e, window, above, first, last
+        panels, (height, width), oh = window.panels, window.size, window.out[0]
+        part, batch, block = place_of(chunk.number, window)
+        self.first, self.last = first, last = block * window.rows, ((block + 1) * window.rows).min(oh)
+        self.e, self.window, self.tiling, self.written, self.above = e, window, tiling, written, batch * oh
         self.group, self.panel = part // panels.count, part % panels.count
-        start = above // window.out[0] * (height * width * window.channels)
+        start = batch * (height * width * window.channels)
         self.picture = x.at(start + self.group * (window.channels // window.groups))
         packed = w.at(part * (window.k * panels.panel))
         self.weights = widened(chunk, packed, window.k * panels.panel)
@@ -205,24 +216,25 @@ class Work:
     def tile(self, count: int, line: Int, column: Int, valid: Int, lines: Lines | None = None) -> None:
         """`count` places of the output from a line and a column on, of which `valid` count, through the epilogue."""
         e, window, panels, ow = self.e, self.window, self.window.panels, self.window.out[1]
-        group, step = window.tiling.dot.group, window.stride[1] * window.channels
+        tiling = self.tiling
+        group, step = tiling.dot.group, window.stride[1] * window.channels
         pitch = window.stride[0] * window.size[1] * window.channels
         words, stretches = window.stretches()
         done = (line - self.first) * ow + column
-        early = Early(self.ahead.at(done // window.tiling.rows * self.pace * (window.k // group)), self.pace)
+        early = Early(self.ahead.at(done // tiling.rows * self.pace * (window.k // group)), self.pace)
         operands = self.picture.at(line * pitch + column * step), self.weights, self.room
-        strides = Strides(step // group, panels.panel, panels.panel)
+        strides = Strides(step // group, panels.panel, self.written.panel)
         runs = (ow, pitch // group) if window.lines > 1 else (0, 0)
         row = (self.above + line) * ow + (0 if lines else column)
         first = self.panel * panels.panel
-        if window.tiling.short:
+        if tiling.short:
             sums = tile_sums(
-                e, window.tiling, strides, count, operands[:2], words, stretches=stretches, early=early, runs=runs
+                e, tiling, strides, count, operands[:2], words, stretches=stretches, early=early, runs=runs
             )
-            write_directly(e, panels, row, first, self.group, sums, self.out, self.extra)
+            write_directly(e, self.written, row, first, self.group, sums, self.out, self.extra)
             return
-        call_tile(e, window.tiling, strides, count, operands, words, stretches=stretches, early=early, runs=runs)
-        emit_epilogue(e, panels, valid, row, first, self.group, self.room, self.out, self.extra, lines)
+        call_tile(e, tiling, strides, count, operands, words, stretches=stretches, early=early, runs=runs)
+        emit_epilogue(e, self.written, valid, row, first, self.group, self.room, self.out, self.extra, lines)
 
 
 def padded_picture(state: Lowering, x: Value, op: Conv2d, dot: Dot) -> View:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llvmlite import ir
 
@@ -49,6 +49,10 @@ class Panels:
     def count(self) -> int:
         """Panels of one group."""
         return -(-self.n // self.panel)
+
+    def last(self, lanes: int) -> Panels:
+        """The last one of a group, of no more vectors than its columns need."""
+        return replace(self, panel=-(-(self.n - (self.count - 1) * self.panel) // lanes) * lanes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,26 +191,47 @@ def emit_gemm(chunk: Chunk, gemm: Gemm) -> None:
     weights = widened(chunk, packed, gemm.k * panels.panel)
     ahead = b.at(following * (gemm.k * panels.panel)).cast(tiling.dot.word)
     pace = prefetch_pace(e, tiling, panels.panel, last - first)
-    strides = Strides(gemm.lda // tiling.dot.group, panels.panel, panels.panel)
     tiles, parts = (last - first + (tiling.rows - 1)) // tiling.rows, stretches(tiling, e.target, gemm.k)
     room = e.stack(tiling.rows * panels.panel, tiling.dot.sum)
     sums = chunk.scratch.at(gemm.k * panels.panel if weights.value is chunk.scratch.value else 0).cast(tiling.dot.sum)
-    for start, words in parts:
 
-        def tile(count: int, row: Int, valid: Int, start: int = start, words: int = words) -> None:
-            group, whole = tiling.dot.group, len(parts) == 1
-            early = Early(ahead.at((tiles * start + (row - first) // tiling.rows * words) * pace), pace)
-            spot = room if whole else sums.at((row - first) * panels.panel)
-            operands = a.at(row * gemm.lda + start * group), weights.at(start * group * panels.panel), spot
-            if tiling.short:
-                made = tile_sums(e, tiling, strides, count, operands[:2], words, early=early)
-                write_directly(e, panels, row, panel * panels.panel, e.int(0), made, c, extra)
-                return
-            call_tile(e, tiling, strides, count, operands, words, early=early, onward=start > 0)
-            if (start, words) == parts[-1]:
-                emit_epilogue(e, panels, valid, row, panel * panels.panel, e.int(0), spot, c, extra)
+    def rows_of(tiling: Tiling, some: Panels) -> None:
+        strides = Strides(gemm.lda // tiling.dot.group, panels.panel, some.panel)
+        for start, words in parts:
 
-        for_tiles(e, tiling, first, last, gemm.rows, tile)
+            def tile(count: int, row: Int, valid: Int, start: int = start, words: int = words) -> None:
+                group, whole = tiling.dot.group, len(parts) == 1
+                early = Early(ahead.at((tiles * start + (row - first) // tiling.rows * words) * pace), pace)
+                spot = room if whole else sums.at((row - first) * some.panel)
+                operands = a.at(row * gemm.lda + start * group), weights.at(start * group * panels.panel), spot
+                if tiling.short:
+                    made = tile_sums(e, tiling, strides, count, operands[:2], words, early=early)
+                    write_directly(e, some, row, panel * panels.panel, e.int(0), made, c, extra)
+                    return
+                call_tile(e, tiling, strides, count, operands, words, early=early, onward=start > 0)
+                if (start, words) == parts[-1]:
+                    emit_epilogue(e, some, valid, row, panel * panels.panel, e.int(0), spot, c, extra)
+
+            for_tiles(e, tiling, first, last, gemm.rows, tile)
+
+    by_width(e, tiling, panels, panel, rows_of)
+
+
+def by_width(e: Emitter, tiling: Tiling, panels: Panels, panel: Int, body: Callable[[Tiling, Panels], None]) -> None:
+    """`body(tiling, panels)` for a panel of a group, with tiles and panels of as many vectors as its columns need."""
+    last = panels.last(e.lanes)
+    if tiling.matrix or last == panels:
+        body(tiling, panels)
+        return
+    narrow = replace(tiling, vectors=last.panel // e.lanes)
+    if panels.count == 1:
+        body(narrow, last)
+        return
+    with e.b.if_else(e.compare("==", panel, panels.count - 1).value) as (at_last, before):
+        with at_last:
+            body(narrow, last)
+        with before:
+            body(tiling, panels)
 
 
 def write_directly(

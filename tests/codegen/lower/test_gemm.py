@@ -278,6 +278,27 @@ def test_sums_of_short_rows_stay_in_registers(target, k, stays):
     assert len(stores) < 14 if stays else len(stores) >= 28
 
 
+@pytest.mark.parametrize(("target", "name"), [(AVX512, "vfmadd"), (AVX512_VNNI, "vpdpbusd")])
+def test_a_panel_of_few_columns_is_multiplied_by_one_vector(target, name):
+    """The last one, or the only one."""
+
+    def products(n):
+        graph = linear(target, 560, 64, n) if name == "vfmadd" else narrow_linear(target, DType.I8, 560, 64, n)
+        return sum(line.startswith(f"\t{name}") for line in assembly_of(graph, target))
+
+    whole, lanes = products(2 * target.lanes()), target.lanes()
+    assert products(lanes + 1) == whole
+    assert products(1) == products(lanes) == whole / 2
+    assert products(2 * lanes + 1) == products(3 * lanes) == whole * 1.5
+
+
+@pytest.mark.parametrize(("target", "tile"), [(AVX2, "6x1"), (AVX512, "14x1")])
+def test_so_it_is_where_sums_go_through_memory(target, tile):
+    for n, few in ((1, True), (2 * target.lanes() + 1, True), (2 * target.lanes(), False)):
+        made = lower_for(linear(target, 560, 4096, n), target).code.module.globals
+        assert any(f"_{tile}_" in name for name in made) == few
+
+
 def test_epilogues_of_bfloat16(every_target, compiled):
     chains = [[Gelu(), Cast(DType.BF16)], [Relu(), Quantize(0.3, 20)], [Cast(DType.BF16)], [Quantize(0.1, 128)]]
     graphs = [narrow_linear(every_target, DType.BF16, 9, 64, 37, bias=True, chain=chain) for chain in chains]
