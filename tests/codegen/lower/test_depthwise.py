@@ -41,6 +41,7 @@ WINDOWS = [  # kernel, attributes
 BYTES = [  # of one and of two lines at a time; kernels of few and of many registers, even ones, of words alone
     *WINDOWS,
     ((3, 3), SAME, 8, 15, 20),
+    ((3, 3), {"stride": (2, 2), "pad": (0, 0, 1, 1)}, 8, 8, 20),
     ((2, 2), {"pad": (1, 0, 1, 1)}, 6, 9, 40),
     ((4, 3), {"pad": (2, 1, 1, 2)}, 7, 6, 70),
     ((1, 1), {}, 3, 4, 17),
