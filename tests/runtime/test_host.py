@@ -43,7 +43,7 @@ def test_rounds_go_on_for_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_arithmetic() -> None:
-    with pytest.raises(CodegenError, match="peak: expected one of f32, bf16, int8, got f16"):
+    with pytest.raises(CodegenError, match="peak: expected one of f32, bf16, int16, int8, got f16"):
         measure_peak(native_target(), "f16")
 
 
