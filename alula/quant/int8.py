@@ -139,7 +139,7 @@ def _use_range(graph: Graph, node: Node, quantize: Quantize, levels: Weight, mea
     shifts = _bias(node, levels, mean) - scales * quantize.zero * levels.sums
     with graph.before(node):
         total = graph.add(WIDEN, graph.add(op, graph.add(quantize, x), levels.levels))
-        _put(graph, node, graph.add(Add(), graph.add(Mul(), total, _vector(graph, scales)), _vector(graph, shifts)))
+        _put(graph, node, _scaled(graph, total, scales, shifts))
 
 
 def _use_depthwise(graph: Graph, node: Node, quantize: Quantize) -> None:
@@ -159,7 +159,7 @@ def _use_depthwise(graph: Graph, node: Node, quantize: Quantize) -> None:
     words = graph.constant(levels.astype(np.int16), weight.name)
     with graph.before(node):
         total = graph.add(WIDEN, graph.add(replace(op, zero=quantize.zero), graph.add(quantize, x), words))
-        _put(graph, node, graph.add(Add(), graph.add(Mul(), total, _vector(graph, scales)), _vector(graph, shifts)))
+        _put(graph, node, _scaled(graph, total, scales, shifts))
 
 
 def _use_rows(graph: Graph, node: Node, levels: Weight, mean: Floats | None) -> None:
@@ -191,9 +191,7 @@ def _use_pixels(graph: Graph, node: Node, scheme: Scheme, mean: Floats | None, m
     with graph.before(node):
         quantised = replace(op, scale=(), shift=(), border=tuple(int(level) for level in border))
         total = graph.add(WIDEN, graph.add(quantised, x, levels.levels))
-        _put(
-            graph, node, graph.add(Add(), graph.add(Mul(), total, _vector(graph, levels.steps)), _vector(graph, shifts))
-        )
+        _put(graph, node, _scaled(graph, total, levels.steps, shifts))
 
 
 def _attention_of_bytes(op: Attention, q: TensorType) -> Attention:
@@ -219,6 +217,11 @@ def _bias(node: Node, levels: Weight, mean: Floats | None) -> Floats:
         assert bias.data is not None, "narrowable nodes have constant biases"
         shifts += bias.data
     return shifts
+
+
+def _scaled(graph: Graph, total: Value, scales: Array, shifts: Array) -> Value:
+    """total * scales + shifts, by channel."""
+    return graph.add(Add(), graph.add(Mul(), total, _vector(graph, scales)), _vector(graph, shifts))
 
 
 def _vector(graph: Graph, values: Array) -> Value:

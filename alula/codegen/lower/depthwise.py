@@ -67,6 +67,11 @@ class Depthwise:
         return self.size[1] * self.channels
 
     @property
+    def blocks(self) -> int:
+        """Chunks of a picture, one below the other."""
+        return -(-self.out[0] // self.rows)
+
+    @property
     def has_border(self) -> bool:
         """True where lines beyond the picture count: bytes that stand for 0 above or below it."""
         return self.dot is DOT_INT16 and any(self.op.pad[::2])
@@ -107,8 +112,7 @@ def lower_depthwise(state: Lowering, group: Group) -> None:
     assert dot is DOT_F32 or op.taps, "weights are packed first"
     tile = tile_of(state.target, op, dot, (oh, ow), kernel[1])
     rows = -(-rows_a_chunk(state.target, w * c * source.dtype.bytes * op.stride[0], oh, 1) // tile[0]) * tile[0]
-    blocks = -(-oh // rows)
-    parts = min(-(-LEAST_CHUNKS // blocks), -(-c // CACHE_LINE))
+    parts = min(-(-LEAST_CHUNKS // -(-oh // rows)), -(-c // CACHE_LINE))
     spacing, expression = (output.rows() or (1, c))[1], builder.expression(output.type.shape)
     window = Depthwise(op, dot, (h, w), (oh, ow), c, spacing, kernel, rows, parts, tile, expression)
     if window.has_border:
@@ -117,7 +121,7 @@ def lower_depthwise(state: Lowering, group: Group) -> None:
     name = state.kernel(op.name, window, views, lambda chunk: emit_depthwise(chunk, window), len(builder.parameters))
     label = "+".join(other.op.name for other in group.nodes)
     macs = op.macs([value.type for value in node.inputs], [node.output.type])
-    count: Count = lambda e: e.dim(batch) * (blocks * parts)  # noqa: E731
+    count: Count = lambda e: e.dim(batch) * (window.blocks * parts)  # noqa: E731
     state.step(name, views, output, count, label, macs, dot.name, parameters=builder.parameters)
 
 
@@ -136,9 +140,8 @@ def tile_of(target: CpuTarget, op: DepthwiseConv2d, dot: Dot, out: tuple[int, in
 def emit_depthwise(chunk: Chunk, window: Depthwise) -> None:
     """One chunk: its lines from top to bottom, each from left to right, all channels of a tile before the next."""
     e, (oh, _), lines = chunk.e, window.out, window.tile[0]
-    blocks = -(-oh // window.rows)
-    part, block = chunk.number % window.parts, chunk.number // window.parts % blocks
-    work = Work(chunk, window, chunk.number // (window.parts * blocks), part)
+    part, block = chunk.number % window.parts, chunk.number // window.parts % window.blocks
+    work = Work(chunk, window, chunk.number // (window.parts * window.blocks), part)
     first, last = block * window.rows, ((block + 1) * window.rows).min(oh)
     whole = first + (last - first) // lines * lines
     with e.loop(whole, start=first, step=lines) as loop:
