@@ -127,7 +127,8 @@ def main() -> None:
     half = math.log(2) / 2
     show("EXP_TAIL", fit(exp_tail, 4, (-half, half), lambda r: r**2 / np.exp(r)))
 
-    show("EXP2_COARSE", fit(np.exp2, 4, (-0.5, 0.5), lambda f: np.exp2(-f)))
+    *below, leading = fit(lambda m: np.exp2(m - 1), 4, (1.0, 2.0), lambda m: np.exp2(1 - m), np.float64)[0]
+    show("EXP2_COARSE", monic(below, leading, lambda m: np.exp2(m - 1), (1.0, 2.0)))
     show("EXP2_COARSER", fit(np.exp2, 3, (-0.5, 0.5), lambda f: np.exp2(-f)))
 
     show("RECIPROCAL", fit(lambda p: 1 / p, 2, (0.70703, 0.72849), lambda p: p))
@@ -143,6 +144,16 @@ def main() -> None:
     show_normal("NORMAL_COARSE", 8, 10.0, 4.5, lambda u: u + 0.02)
     show("LOG2_RATIO", fit(log2_ratio, 4, (0.0, (math.sqrt(2) - 1) ** 4), rounded=np.float64))
     show("EXP2", fit(np.exp2, 7, (-0.5, 0.5), lambda f: np.exp2(-f), rounded=np.float64))
+
+
+def monic(
+    below: Sequence[float], leading: float, function: Callable[[Array], Array], interval: tuple[float, float]
+) -> tuple[list[np.floating], float]:
+    """What is below a polynomial's highest power once that counts 1, in float32, and the largest relative error."""
+    coefficients = [np.float32(c / leading) for c in below]
+    t = chebyshev_grid(*interval)
+    total = leading * sum(float(c) * t**power for power, c in enumerate([*coefficients, 1.0]))
+    return coefficients, float(np.abs(total / function(t) - 1).max())
 
 
 def show_normal(name: str, degree: int, middle: float, near: float, weight: Callable[[Array], Array]) -> None:

@@ -18,7 +18,7 @@ from alula.ops.matmul import check_byte_sum, group_of
 from alula.ops.quantize import STEPS, QuantizeRows
 from alula.ops.softmax import exact_softmax
 
-WEIGHT_STEPS = 65535  # two bytes' worth
+WEIGHT_STEPS = 255 * 256  # two bytes hold a little more, for what is rounded
 
 
 @register
@@ -29,7 +29,7 @@ class Attention(Op):
     Head h has columns h*d to (h+1)*d.  bias[g,heads or 1,n or 1,m] may be left out; batch element i has its i % g, so
     that windows of a picture, which are batch elements, may have a mask each.  One float dtype, computed in float64 and
     rounded once; zeros for m = 0.  With `wide` the operands but the bias are bf16 and the result is f32.  With
-    `byte_values` weights are rounded to 65535ths of the largest of their row before they are divided by their sum, and
+    `byte_values` weights are rounded to 65280ths of the largest of their row before they are divided by their sum, and
     each column of v, in each batch element, to 127ths of its largest: their product is one of bytes.  With
     `byte_scores` too, in each head and batch element, rows of q become bytes as `QuantizeRows` makes them, and those of
     k less their mean, which softmax does not see (Zhang et al., arXiv 2410.02367), 127ths of their largest.

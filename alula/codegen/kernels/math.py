@@ -19,14 +19,15 @@ LARGEST = 3.4028234663852886e38
 
 SHIFTER = 12582912.0  # 1.5 * 2**23: added to a small number, it leaves it rounded to a whole one in the low bits
 SHIFTER_BITS = 0x4B400000
-BITS_OF_LEAST = 0xC2FA0000 - 2**32  # -125.0
+BITS_OF_ONE = 0x3F800000
 LOG2E = 1.4426950408889634
 LN2_HIGH, LN2_LOW = 0.693147182464599609375, -1.904654299957767e-09  # ln 2 to float32, and the rest
 
 # Polynomials, lowest power first.
 EXP_TAIL = (0.49999994, 0.16666521, 0.04166839, 0.00836871, 0.0013814613)  # (e**r - 1 - r) / r**2
-EXP2_COARSE = (0.9999993, 0.6931218, 0.24024744, 0.05591786, 0.009570102)  # 2**f, of f from -1/2 to 1/2
-EXP2_COARSER = (0.99992806, 0.69326097, 0.24261113, 0.05517167)  # the same, to 7.5e-5
+EXP2_COARSE = (37.67976, 23.05395, 12.310575, -0.15702571)  # 2**(m - 1), times 73.9, less m**4, of m from 1 to 2
+EXP2_COARSE_UNIT = 1.0 + sum(EXP2_COARSE)  # what it makes of 0
+EXP2_COARSER = (0.99992806, 0.69326097, 0.24261113, 0.05517167)  # 2**f, of f from -1/2 to 1/2
 RECIPROCAL = (4.180137, -5.82419, 2.7047992)  # 1 / p, of p from 0.70703 to 0.72849
 LOG_TAIL = (
     0.33333215, -0.24999797, 0.20010406, -0.16680488, 0.14005868, -0.12184261, 0.13984437, -0.12891686,
@@ -59,10 +60,14 @@ EXP2 = (
 )  # fmt: skip
 
 
-def polynomial(e: Emitter, t: Vec, coefficients: Sequence[float]) -> Vec:
-    """sum(coefficients[k] * t**k) by Horner's rule, one fused multiply-add for each power."""
-    total = e.like(t, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
+def polynomial(e: Emitter, t: Vec, coefficients: Sequence[float], above: Vec | None = None) -> Vec:
+    """sum(coefficients[k] * t**k) by Horner's rule, one fused multiply-add for each power.
+
+    `above` is the sum of the powers that follow, divided by the first of them.
+    """
+    below = list(coefficients)
+    total = e.like(t, below.pop()) if above is None else above
+    for coefficient in reversed(below):
         total = e.fma(total, t, coefficient)
     return total
 
@@ -93,17 +98,18 @@ def _exp_inside(e: Emitter, x: Vec) -> Vec:
     return polynomial(e, r, [2.0, 2.0, *(2.0 * c for c in EXP_TAIL)]) * s
 
 
-def exp2_coarse(e: Emitter, x: Vec) -> Vec:
-    """2**x for x up to 127, to 3e-6 of it; below 2**-125 it is 2**-125.  For what is narrowed.  10 operations.
+def exp2_coarse(e: Emitter, y: Vec) -> Vec:
+    """2**(y / 2**23), times 73.9, to 4e-6 of it; for y below -125 * 2**23 and NaN as for that.  9 operations.
 
-    As unsigned whole numbers the bits of negative floats grow downwards; and to add n to the exponent multiplies by
-    2**n.  Integer operations have more ports than those of floats.
+    For weights that are divided by their sum, and narrowed.  As a whole number, y holds the exponent of the result
+    above 23 bits of its fraction f.  So these, as the bits of 1 + f, are what a polynomial makes 2**f of: one that
+    begins with 1 instead of 1 / 73.9, which saves a multiplication.
     """
-    inside = e.bitcast(e.binary("umin", e.bitcast(x, DType.I32), BITS_OF_LEAST), DType.F32)
-    shifted = inside + SHIFTER
-    fraction = polynomial(e, inside - (shifted - SHIFTER), EXP2_COARSE)
-    whole = e.arithmetic("shl", e.bitcast(shifted, DType.I32), 23)
-    return e.bitcast(e.bitcast(fraction, DType.I32) + whole, DType.F32)
+    bits = e.convert(e.max(y, -125.0 * 2.0**23), "fptosi", DType.I32)
+    whole = e.arithmetic("and_", bits, -(2**23))
+    more = e.bitcast(e.arithmetic("or_", e.arithmetic("and_", bits, 2**23 - 1), BITS_OF_ONE), DType.F32)
+    power = polynomial(e, more, EXP2_COARSE[:-1], more + EXP2_COARSE[-1])
+    return e.bitcast(e.bitcast(power, DType.I32) + whole, DType.F32)
 
 
 def log(e: Emitter, x: Vec) -> Vec:
@@ -267,6 +273,27 @@ def exp2_f64(e: Emitter, x: Vec) -> Vec:
     f = inside - (shifted - shifter)
     bits = e.bitcast(shifted, DType.I64)
     return polynomial(e, f, EXP2) * e.bitcast(e.arithmetic("shl", bits, 52), DType.F64)
+
+
+def tree_of_rows(e: Emitter, rows: Sequence[Sequence[Vec]], combine: Callable[[Vec, Vec], Vec]) -> Vec:
+    """`tree` of 16 lanes each of two or four rows at once, in as many steps: each row has its share of the lanes."""
+    level = []
+    for parts in rows:
+        while len(parts) > 1:
+            half = len(parts) // 2
+            parts = [combine(a, b) for a, b in zip(parts[:half], parts[half:], strict=True)]
+        level.append(parts[0])
+    lanes = width = level[0].lanes
+    while len(level) > 1:
+        width //= 2
+        kept = [[lane for lane in range(2 * lanes) if lane // width % 2 == half] for half in (0, 1)]
+        pairs = zip(level[::2], level[1::2], strict=True)
+        level = [combine(*(e.shuffle(a, b, half) for half in kept)) for a, b in pairs]
+    (joint,) = level
+    while width > 1:
+        width //= 2
+        joint = combine(joint, e.shuffle(joint, joint, [lane ^ width for lane in range(lanes)]))
+    return joint
 
 
 def tree_add(e: Emitter, parts: Sequence[Vec]) -> ir.Value:

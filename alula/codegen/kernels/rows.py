@@ -13,6 +13,8 @@ from alula.codegen.kernels.dot import DOT_F32, Dot
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
 
 VIRTUAL_LANES = 16
+MOST_UNROLLED = 4  # sixteens of columns
+EXPONENT_STEP = 2.0**23  # from the bits of a float32 to those of twice as much
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,16 @@ def of_each(vectors: Sequence[Vec], rows: int) -> list[list[Vec]]:
     return [list(vectors[start : start + size]) for start in range(0, len(vectors), size)]
 
 
+def joined(e: Emitter, vectors: Sequence[Vec], rows: int, combine: Callable[[Vec, Vec], Vec]) -> Vec:
+    """What lies row after row, as many vectors of each, with every row's lanes combined: numbers for `each_row`."""
+    return math.tree_of_rows(e, of_each(vectors, rows), combine)
+
+
+def each_row(e: Emitter, numbers: Vec, rows: int) -> list[Vec]:
+    """Each row's number in every lane."""
+    return [e.shuffle(numbers, numbers, [row * (e.lanes // rows)] * e.lanes) for row in range(rows)]
+
+
 def fold_row(
     e: Emitter,
     count: int,
@@ -51,12 +63,16 @@ def fold_row(
 ) -> list[Vec]:
     """`seeds` (one vector a part) carried through `step` over all pieces of a row of `count` columns.
 
-    Pieces have `widest` columns while there are as many, then sixteen.
+    Pieces have `widest` columns while there are as many, then sixteen.  Of few, each has code of its own: what one fold
+    loaded the next one finds in registers.
     """
     carried, whole = list(seeds), 0
     for width in dict.fromkeys((widest, VIRTUAL_LANES)):
         start, whole = whole, count // width * width
-        if whole > start:
+        if whole <= MOST_UNROLLED * VIRTUAL_LANES:
+            for column in range(start, whole, width):
+                carried = list(step(Piece(e.int(column), (None,) * (width // e.lanes)), carried))
+        elif whole > start:
             with e.loop(whole, carried=carried, start=start, step=width) as loop:
                 loop.carry(step(Piece(loop.index, (None,) * (width // e.lanes)), loop.carried))
             carried = loop.carried
@@ -121,23 +137,29 @@ def weights_of_row(
 ) -> Vec:
     """Stores exp(scale * (source - most)); returns their sum in every lane.  `most` is the row's largest element.
 
-    What is narrowed for a product of another kind than float32 need not be exact to the last place.  `store` gets
-    pieces of `widest` columns, while there are as many.
+    What is narrowed for a product of another kind than float32 need not be exact to the last place: there it is what
+    `exp2_coarse` makes.  `store` gets pieces of `widest` columns, while there are as many.
     """
-    exact = dot is DOT_F32
-    factor = scale if exact else scale * math.LOG2E
-    shift = -(most * factor)
+    power: Callable[[Emitter, Vec], Vec]
+    seeds = [e.constant(0.0)] * parts(e)
+    if dot is DOT_F32:
+        power, factor = math.exp, scale
+        shift = -(most * factor)
+    else:
+        power, factor = math.exp2_coarse, scale * (math.LOG2E * EXPONENT_STEP)
+        shift = -(most * factor)
+        shift = e.fma(e.unary("fabs", shift), -(2.0**-23), shift)  # so that none is more than the unit by rounding
+        seeds[0] = most * 0.0  # NaN, where the powers of NaN are not
 
     def powers(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
-        exponents = [e.fma(value, factor, shift) for value in load_parts(e, source, piece)]
-        results = [math.exp(e, x) if exact else math.exp2_coarse(e, x) for x in exponents]
+        results = [power(e, e.fma(value, factor, shift)) for value in load_parts(e, source, piece)]
         store(piece, results)
         totals = list(sums)
         for n, value in enumerate(inside(e, results, piece, 0.0)):
             totals[n % len(totals)] += value
         return totals
 
-    sums = fold_row(e, count, [e.constant(0.0)] * parts(e), powers, widest)
+    sums = fold_row(e, count, seeds, powers, widest)
     return e.spread(math.tree_add(e, sums))
 
 

@@ -1,8 +1,9 @@
 """Weights times values, the second product of attention: in float32, in bfloat16, or as bytes.
 
-Weights are not divided by their sum yet, so that the largest of a row is 1.  As bytes they are whole 65535ths in two
-bytes each, and every column of the values has a scale of its own: two exact products.  Of 64 keys a word of bytes holds
-four that are 16 apart: so four vectors of weights become words lane by lane.
+Weights are not divided by their sum yet: in float32 the largest of a row is 1, otherwise it is `EXP2_COARSE_UNIT`, and
+their sum is of the same.  As bytes they are whole 65280ths of it in two bytes each, and every column of the values has
+a scale of its own: two exact products.  Of 64 keys a word of bytes holds four that are 16 apart: so four vectors of
+weights become words lane by lane.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from alula.codegen.kernels.dot import DOT_BF16, DOT_F32, DOT_INT8
 from alula.codegen.kernels.elementwise import as_f32
-from alula.codegen.kernels.math import SHIFTER, SHIFTER_BITS
+from alula.codegen.kernels.math import EXP2_COARSE_UNIT, SHIFTER
 from alula.codegen.kernels.matrix import TILE_WORDS
 from alula.codegen.kernels.narrow import to_bf16
 from alula.codegen.kernels.rows import VIRTUAL_LANES, Piece, columns, store_parts
@@ -143,12 +144,8 @@ class Mixer:
 
 
 def _level(e: Emitter, weight: Vec) -> Vec:
-    """A weight of 0 to 1 as whole 65535ths, ties to even, in the low bits of 32.
-
-    The largest of a row of large scores may be a little more than 1: the product of its score and scale was rounded.
-    """
-    level = e.bitcast(e.fma(weight, float(WEIGHT_STEPS), SHIFTER), DType.I32)
-    return e.binary("umin", level, SHIFTER_BITS + WEIGHT_STEPS)
+    """A weight as whole 65280ths of the largest, ties to even, in the low bits of 32."""
+    return e.bitcast(e.fma(weight, WEIGHT_STEPS / EXP2_COARSE_UNIT, SHIFTER), DType.I32)
 
 
 def _store_words(e: Emitter, levels: Sequence[Vec], upper: Ptr, lower: Ptr, key: Int) -> None:
@@ -190,7 +187,7 @@ def _pair_values(e: Emitter, mixing: Mixing, v: Ptr, values: Ptr, row: int) -> N
 def _byte_values(e: Emitter, mixing: Mixing, v: Ptr, values: Ptr, scales: Ptr, row: int) -> None:
     """v[m,v] -> values[words][row]: a word holds a column's values of four keys, as whole steps of its scale.
 
-    The scale of a column is a 127th of its largest value, and takes in that weights are 65535ths.
+    The scale of a column is a 127th of its largest value, and takes in what a 65280th of a weight is.
     """
 
     def floats(line: Ptr, column: int, mask: object) -> Vec:
@@ -202,7 +199,7 @@ def _byte_values(e: Emitter, mixing: Mixing, v: Ptr, values: Ptr, scales: Ptr, r
             loop.carry([e.max(size, loop.carried[0])])
         (largest,) = loop.carried
         factor = e.choose(">", largest, 0.0, float(STEPS) / largest, 0.0)
-        e.store(largest * (1 / (STEPS * WEIGHT_STEPS)), scales, column)
+        e.store(largest * (EXP2_COARSE_UNIT / (STEPS * WEIGHT_STEPS)), scales, column)
 
         def quad(number: Int, keys: Sequence[Int]) -> None:
             word = e.constant(0, DType.I32)

@@ -10,12 +10,13 @@ from alula.codegen.groups import Group
 from alula.codegen.kernels import math
 from alula.codegen.kernels.rows import (
     Piece,
+    each_row,
     fold_row,
     groups_of_rows,
     inside,
+    joined,
     load_parts,
     load_rows,
-    of_each,
     parts,
     store_parts,
 )
@@ -72,14 +73,14 @@ def emit_layer_norm(chunk: Chunk, shape: Shape, block: int) -> None:
         zeros = [e.constant(0.0)] * (parts(e) * len(rows))
         sources, targets = [x.at(row * shape.stride) for row in rows], [y.at(row * count) for row in rows]
 
-        def mean_of(sums: Sequence[Vec]) -> list[Vec]:
-            return [e.spread(math.tree_add(e, some)) * (1 / count) for some in of_each(sums, len(rows))]
+        def mean_of(sums: Sequence[Vec]) -> Vec:
+            return joined(e, sums, len(rows), lambda a, b: a + b) * (1 / count)
 
         def total(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
             values = [value for row in load_rows(e, sources, piece) for value in row]
             return [a + b for a, b in zip(sums, values, strict=True)]
 
-        means = mean_of(fold_row(e, count, zeros, total))
+        means = each_row(e, mean_of(fold_row(e, count, zeros, total)), len(rows))
 
         def centred(piece: Piece) -> list[list[Vec]]:
             loaded = load_rows(e, sources, piece)
@@ -89,7 +90,8 @@ def emit_layer_norm(chunk: Chunk, shape: Shape, block: int) -> None:
             values = [value for row in centred(piece) for value in inside(e, row, piece, 0.0)]
             return [e.fma(value, value, s) for value, s in zip(values, sums, strict=True)]
 
-        factors = [math.rsqrt(e, variance + shape.eps) for variance in mean_of(fold_row(e, count, zeros, squares))]
+        variances = mean_of(fold_row(e, count, zeros, squares))
+        factors = each_row(e, math.rsqrt(e, variances + shape.eps), len(rows))
         normalised = [chunk.scratch.at(n * count) for n in range(len(rows))] if scales else targets
 
         def normalise(piece: Piece, none: Sequence[Vec]) -> list[Vec]:

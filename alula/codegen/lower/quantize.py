@@ -9,10 +9,11 @@ from alula.codegen.kernels import math
 from alula.codegen.kernels.narrow import to_bytes
 from alula.codegen.kernels.rows import (
     Piece,
+    each_row,
     fold_row,
     groups_of_rows,
+    joined,
     load_rows,
-    of_each,
     parts,
     store_parts,
 )
@@ -62,12 +63,12 @@ def bytes_of_rows(e: Emitter, sources: Sequence[Ptr], targets: Sequence[Ptr], co
         lows = [e.min(value, end) for value, end in zip(values, ends[:half], strict=True)]
         return lows + [e.max(value, end) for value, end in zip(values, ends[half:], strict=True)]
 
-    ends = fold_row(e, count, [e.constant(0.0)] * (2 * half), further)
-    lows = [-e.spread(math.tree_max(e, [-end for end in some])) for some in of_each(ends[:half], len(sources))]
-    highs = [e.spread(math.tree_max(e, some)) for some in of_each(ends[half:], len(sources))]
-    spans = [high - low for high, low in zip(highs, lows, strict=True)]
-    factors = [e.choose(">", span, 0.0, float(LARGEST_BYTE) / span, 0.0) for span in spans]
-    shifters = [e.fma(-low, factor, math.SHIFTER) for low, factor in zip(lows, factors, strict=True)]
+    ends, rows = fold_row(e, count, [e.constant(0.0)] * (2 * half), further), len(sources)
+    low, high = joined(e, ends[:half], rows, e.min), joined(e, ends[half:], rows, e.max)
+    span = high - low
+    factor = e.choose(">", span, 0.0, float(LARGEST_BYTE) / span, 0.0)
+    shifter = e.fma(-low, factor, math.SHIFTER)
+    factors, shifters = (each_row(e, numbers, rows) for numbers in (factor, shifter))
 
     def levels(piece: Piece, none: Sequence[Vec]) -> list[Vec]:
         loaded = load_rows(e, sources, piece)
@@ -76,4 +77,5 @@ def bytes_of_rows(e: Emitter, sources: Sequence[Ptr], targets: Sequence[Ptr], co
         return []
 
     fold_row(e, count, [], levels)
-    return [(span * (1 / LARGEST_BYTE), shifter - math.SHIFTER) for span, shifter in zip(spans, shifters, strict=True)]
+    found = (each_row(e, numbers, rows) for numbers in (span * (1 / LARGEST_BYTE), shifter - math.SHIFTER))
+    return list(zip(*found, strict=True))

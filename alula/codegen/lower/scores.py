@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from alula.codegen.kernels.dot import DOT_INT8, dot_parts
-from alula.codegen.kernels.math import SHIFTER, tree_max
+from alula.codegen.kernels.math import SHIFTER
 from alula.codegen.kernels.rows import (
     Piece,
     columns,
+    each_row,
     fold_row,
     groups_of_rows,
     inside,
+    joined,
     load_parts,
     load_rows,
-    of_each,
     parts,
     row_max,
     store_parts,
@@ -150,7 +151,7 @@ class Scorer:
             return [e.max(value, best) for value, best in zip(found, most, strict=True)]
 
         most = fold_row(e, m, [e.constant(float("-inf"))] * (parts(e) * count), written)
-        return [e.spread(tree_max(e, some)) for some in of_each(most, count)]
+        return each_row(e, joined(e, most, count, e.max), count)
 
     def _floats(self, lines: Sequence[Ptr], zeros: Sequence[Vec], piece: Piece) -> list[list[Vec]]:
         """Scores of queries, but for their scale; what lies beyond the last key is any number."""
@@ -179,8 +180,9 @@ class Scorer:
             return [e.max(size, best) for size, best in zip(sizes, most, strict=True)]
 
         most = fold_row(e, d, [e.constant(0.0)] * (parts(e) * len(keys)), further)
-        largest = [e.spread(tree_max(e, some)) for some in of_each(most, len(keys))]
-        factors = [e.choose(">", size, 0.0, float(STEPS) / size, 0.0) for size in largest]
+        largest = joined(e, most, len(keys), e.max)
+        factor = e.choose(">", largest, 0.0, float(STEPS) / largest, 0.0)
+        factors = each_row(e, factor, len(keys))
 
         def levels(piece: Piece, none: Sequence[Vec]) -> list[Vec]:
             for row, factor, target in zip(centred(piece), factors, targets, strict=True):
@@ -189,7 +191,7 @@ class Scorer:
             return []
 
         fold_row(e, d, [], levels)
-        return [size * (1 / STEPS) for size in largest]
+        return each_row(e, largest * (1 / STEPS), len(keys))
 
     def _find_mean(self, k: Ptr) -> None:
         """The mean of all keys."""

@@ -148,6 +148,18 @@ def assert_mixed(result, build, steps):
         assert np.all(off <= steps * size + 1e-30), f"off by {np.max(off / np.maximum(size, 1e-30))}"
 
 
+@pytest.mark.parametrize("byte_values", BYTES)
+def test_a_query_that_is_not_a_number_has_an_answer_that_is_none(byte_values, target, compiled):
+    _, n, m, d, v = size = (1, 5, 17, 8, 7)
+    q, k, values = (
+        np.random.default_rng(3).standard_normal((1, a, w), np.float32) for a, w in ((n, d), (m, d), (m, v))
+    )
+    q[0, 2, 1] = np.nan
+    (answer,) = compiled(narrow_attention(size, byte_values), target)(q, k, values)
+    assert np.isnan(answer[0, 2]).all()
+    assert np.isfinite(np.delete(answer[0], 2, 0)).all()
+
+
 @pytest.mark.parametrize("factor", [1.0, 30.0])
 def test_wide(factor, every_target, compiled):
     """Weights are rounded to 8 bits: 2**-9 of each, and as much of what float32 made of scores."""
