@@ -124,14 +124,14 @@ class Ready:
         runs = [self._run(native) for _ in range(iterations)]
         elapsed = time.perf_counter() - began
         stamps = np.stack(runs)
-        pace = (stamps[-1, -1, -1] - stamps[0, 0, 0]) / elapsed
-        ticks = np.diff(stamps).sum(axis=1)
+        pace = (stamps[-1].max() - stamps[0].min()) / elapsed
+        ticks = native.pieces(self.batch).lasting @ np.diff(stamps)
         first = len(self.program.steps) // COPIES
         seconds: NDArray[np.float64] = ticks[:, first:].sum(axis=1) / (COPIES - 1) / pace
         return seconds
 
     def _run(self, native: NativeProgram) -> NDArray[np.int64]:
-        pieces = -(-self.batch // max(1, self.program.images_at_once(self.batch)))
+        pieces = len(native.pieces(self.batch).lasting)
         stamps = np.full((pieces, len(self.program.steps) + 1), np.iinfo(np.int64).max)
         native.run(self._inputs, self.outputs, self.batch, stamps)
         return stamps

@@ -15,7 +15,7 @@ from alula.codegen.kernels.matrix import emit_configuration, emit_release
 from alula.codegen.lowering import Lowering, Step, lower
 from alula.codegen.module import F32, I8, I64, POINTER, VOID, Code
 from alula.codegen.pieces import piece_size
-from alula.codegen.spmd import declare_spmd, emit_spmd
+from alula.codegen.spmd import Spmd, declare_spmd, emit_spmd
 from alula.codegen.vector import ELEMENTS, Emitter, Int
 from alula.codegen.views import Buffer, Space, View
 from alula.core.dims import Dim, Expr, dim_at
@@ -25,7 +25,7 @@ from alula.core.target import CpuTarget
 from alula.ir.graph import Graph
 
 # The caller's program structure and the frame of one run: pointers; in the frame also its arrays and sizes.
-CONSTANTS, ARENA, SCRATCH, POOL, STAMPS, INPUTS, OUTPUTS, THREADS, SIZES = range(9)
+CONSTANTS, ARENA, SCRATCH, POOL, STAMPS, INPUTS, OUTPUTS, THREADS, ALONE, SIZES = range(10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,10 @@ class Program:
     outputs: tuple[tuple[str, str], ...]
     constants: tuple[int, ...]  # numbers of the graph's constants, in the order of the pointer table
     arena_bytes: int
-    piece: int  # images of a batch that run at a time, and that the arena has to hold; 0: all
+    piece: int  # images of a batch that run at a time at most; 0: all
     spare_bytes: int  # beyond the arena, that may be read
     scratch_bytes: int  # of one thread
     steps: tuple[StepInfo, ...]
-
-    def images_at_once(self, batch: int) -> int:
-        """How many images of a batch the arena has to hold."""
-        return min(batch, self.piece) if self.piece else batch
 
     def to_parts(self) -> dict[str, bytes]:
         """As named binary parts, for the object cache."""
@@ -98,7 +94,7 @@ def assemble(state: Lowering) -> Program:
     """Machine code for the steps and the runtime."""
     offsets, arena_bytes = _arena(state)
     piece = piece_size(state.graph, arena_bytes, state.target)
-    emit_program(state, offsets, piece)
+    emit_program(state, offsets, arena_bytes, piece)
     order = {value: number for number, value in enumerate(state.graph.constants())}
     ones = dict.fromkeys(state.graph.symbols, 1)
     steps = tuple(
@@ -122,12 +118,13 @@ def assemble(state: Lowering) -> Program:
     return Program(state.code.object(), inputs, outputs, constants, *sizes, steps)
 
 
-def emit_program(state: Lowering, offsets: Mapping[Buffer, int], piece: int) -> None:
-    """Fills the module in: a thunk for each step, the program that runs them in turn, the runtime, the entry."""
+def emit_program(state: Lowering, offsets: Mapping[Buffer, int], arena_bytes: int, piece: int) -> None:
+    """Fills the module in: a thunk for each step, what runs them in turn, the runtime, the entry."""
     code, graph = state.code, state.graph
     spmd = declare_spmd(code)
-    e = Emitter(code, spmd.program)
-    frame, thread, threads = spmd.program.args
+    steps = code.function("alula_steps", VOID, [POINTER, I64, I64])
+    e = Emitter(code, steps)
+    frame, thread, threads = steps.args
     e.sizes, e.threads = _sizes(e, graph, frame), Int(e, threads)
     if state.steps:  # without one no thread waits for another, and the frame may be gone
         e.b.store(threads, _slot(e, frame, THREADS))  # the same number by every thread, for its own steps
@@ -142,6 +139,8 @@ def emit_program(state: Lowering, offsets: Mapping[Buffer, int], piece: int) -> 
     if code.uses_matrix:
         emit_release(e)
     e.end()
+    alone = _emit_alone(state, steps, arena_bytes) if piece and state.steps else None
+    _emit_program(spmd, steps, alone)
     emit_spmd(spmd, lambda emitter, frame: _field(emitter, frame, POOL))
     _emit_run(state, piece)
 
@@ -217,34 +216,87 @@ def _address(e: Emitter, graph: Graph, frame: ir.Value, view: View, offsets: Map
     return e.b.gep(base, [e.dim(view.offset).value], source_etype=ELEMENTS[view.dtype])
 
 
+def _emit_program(spmd: Spmd, steps: ir.Function, alone: ir.Function | None) -> None:
+    """What each thread of a run executes: its share of every step, or pieces of the batch that it does alone."""
+    e = Emitter(spmd.code, spmd.program)
+    frame, thread, threads = spmd.program.args
+    if alone is not None:
+        pieces = e.b.load(_slot(e, frame, ALONE), typ=I64)
+        with e.b.if_then(e.b.icmp_signed("!=", pieces, ir.Constant(I64, 0))):
+            e.b.call(spmd.parallel, [frame, thread, threads, pieces, alone])
+            e.b.ret_void()
+    e.b.call(steps, [frame, thread, threads])
+    e.end()
+
+
+def _emit_alone(state: Lowering, steps: ir.Function, arena_bytes: int) -> ir.Function:
+    """(frame, thread, piece): all steps of a piece by one thread, with an arena, scratch and frame of its own."""
+    function = state.code.function("alula_alone", VOID, [POINTER, I64, I64])
+    e = Emitter(state.code, function)
+    frame, thread, number = function.args
+    own = e.stack(SIZES + 1, DType.I64).value
+    images = Int(e, e.b.load(_slot(e, frame, SIZES), typ=I64))
+    for index, step in ((ARENA, images * arena_bytes), (SCRATCH, e.int(state.scratch_bytes))):
+        place = e.b.gep(_field(e, frame, index), [(Int(e, thread) * step).value], source_etype=I8)
+        e.b.store(place, _slot(e, own, index))
+    for index in (CONSTANTS, POOL):
+        e.b.store(_field(e, frame, index), _slot(e, own, index))
+    e.b.store(images.value, _slot(e, own, SIZES))
+    _take_piece(e, state, frame, own, Int(e, number) * images, Int(e, number))
+    e.b.call(steps, [own, ir.Constant(I64, 0), ir.Constant(I64, 1)])
+    e.end()
+    return function
+
+
+def _take_piece(e: Emitter, state: Lowering, whole: ir.Value, frame: ir.Value, first: Int, number: Int) -> None:
+    """Points a frame to the arrays of the batch in `whole` from image `first` on, and to the stamps of a piece."""
+    graph = state.graph
+    for side, types in ((INPUTS, [v.type for v in graph.inputs]), (OUTPUTS, [v.type for _, v in graph.outputs])):
+        table, moved = _field(e, whole, side), e.stack(max(1, len(types)), DType.I64).value
+        for index, type in enumerate(types):
+            bytes = first * _bytes_an_image(type.bytes)
+            e.b.store(e.b.gep(_field(e, table, index), [bytes.value], source_etype=I8), _slot(e, moved, index))
+        e.b.store(moved, _slot(e, frame, side))
+    stamps = _field(e, whole, STAMPS)
+    stamped = e.b.gep(stamps, [(number * (len(state.steps) + 1)).value], source_etype=I64)
+    watched = e.b.icmp_unsigned("!=", stamps, ir.Constant(POINTER, None))
+    e.b.store(e.b.select(watched, stamped, stamps), _slot(e, frame, STAMPS))
+
+
 def _emit_run(state: Lowering, piece: int) -> None:
-    """`alula_run(program, inputs, outputs, batch, threads)`: the program on `piece` images of the batch at a time.
+    """`alula_run(program, inputs, outputs, batch, threads)`: the program on a batch in pieces, as `pieces_of` has them.
 
     `program` points to {constants, arena, scratch, pool, stamps}; stamps may be null, or take those of every piece.
     """
-    code, graph = state.code, state.graph
+    code = state.code
     function = code.function("alula_run", VOID, [POINTER, POINTER, POINTER, I64, I64], exported=True)
     e = Emitter(code, function)
     program, inputs, outputs, batch, threads = function.args
-    frame = e.stack(SIZES + 1, DType.I64).value
-    for index in (CONSTANTS, ARENA, SCRATCH, POOL):
-        e.b.store(_field(e, program, index), _slot(e, frame, index))
-    tables = [(inputs, [v.type for v in graph.inputs]), (outputs, [v.type for _, v in graph.outputs])]
-    moved = [e.stack(max(1, len(types)), DType.I64).value for _, types in tables]
-    stamps = _field(e, program, STAMPS)
-    watched = e.b.icmp_unsigned("!=", stamps, ir.Constant(POINTER, None))
-    total = Int(e, batch)
-    with e.loop(total if piece else 1, step=piece or 1) as loop:
-        for (table, types), copy in zip(tables, moved, strict=True):
-            for index, type in enumerate(types):
-                bytes = loop.index * _bytes_an_image(type.bytes)
-                e.b.store(e.b.gep(_field(e, table, index), [bytes.value], source_etype=I8), _slot(e, copy, index))
-        number = loop.index // (piece or 1) * (len(state.steps) + 1)
-        stamped = e.b.gep(stamps, [number.value], source_etype=I64)
-        images = (total - loop.index).min(piece) if piece else total
-        rest = (e.b.select(watched, stamped, stamps), *moved, images.value)
-        for index, value in zip((STAMPS, INPUTS, OUTPUTS, SIZES), rest, strict=True):
-            e.b.store(value, _slot(e, frame, index))
+    whole, frame = (e.stack(SIZES + 1, DType.I64).value for _ in range(2))
+    for index in (CONSTANTS, ARENA, SCRATCH, POOL, STAMPS):
+        for copy in (whole, frame):
+            e.b.store(_field(e, program, index), _slot(e, copy, index))
+    for index, table in ((INPUTS, inputs), (OUTPUTS, outputs)):
+        e.b.store(table, _slot(e, whole, index))
+    total, zero = Int(e, batch), ir.Constant(I64, 0)
+    e.b.store(zero, _slot(e, frame, ALONE))
+    if not piece:
+        e.b.store(batch, _slot(e, frame, SIZES))
+        _take_piece(e, state, whole, frame, e.int(0), e.int(0))
+        e.b.call(code.made("alula_start"), [frame, threads])
+        e.end()
+        return
+    team = Int(e, threads).max(1)
+    images = (total.min(piece) // team).max(1)
+    alone = total // (team * images) * team
+    e.b.store(images.value, _slot(e, whole, SIZES))
+    e.b.store(alone.value, _slot(e, whole, ALONE))
+    with e.when(alone >= 1):
+        e.b.call(code.made("alula_start"), [whole, threads])
+    start = alone * images
+    with e.loop(total, start=start, step=piece) as loop:
+        e.b.store((total - loop.index).min(piece).value, _slot(e, frame, SIZES))
+        _take_piece(e, state, whole, frame, loop.index, alone + (loop.index - start) // piece)
         e.b.call(code.made("alula_start"), [frame, threads])
     e.end()
 

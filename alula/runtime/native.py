@@ -12,6 +12,7 @@ from functools import cache
 import llvmlite.binding as llvm
 import numpy as np
 
+from alula.codegen.pieces import Pieces, pieces_of
 from alula.codegen.program import Program
 from alula.core.dtype import Array
 from alula.core.errors import UsageError
@@ -63,8 +64,8 @@ class NativeProgram:
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array], batch: int, stamps: Array | None = None) -> None:
         """Fill `outputs` from `inputs`: contiguous arrays of the program's types.  The GIL is released meanwhile.
 
-        `stamps` (i64, for each piece of the batch one more than there are steps, the largest number in all of them)
-        takes the processor's clock before, between and after the steps.
+        `stamps` (i64, for each of the batch's `pieces` one more than there are steps, the largest number in all of
+        them) takes the processor's clock before, between and after the steps.
         """
         with self._lock:
             if not self._end.alive:
@@ -83,12 +84,16 @@ class NativeProgram:
             given, taken = _pointers(inputs), _pointers(outputs)
             self._run(program, given, taken, batch, self._threads)
 
+    def pieces(self, batch: int) -> Pieces:
+        """How a batch runs on the threads there are."""
+        return pieces_of(batch, self._threads, self._program.piece)
+
     def workspace_bytes(self, batch: int) -> int:
         """What a run of `batch` images needs besides the weights, its inputs and its outputs."""
         return self._arena_bytes(batch) + self._scratch.nbytes
 
     def _arena_bytes(self, batch: int) -> int:
-        return self._program.arena_bytes * self._program.images_at_once(batch) + self._program.spare_bytes
+        return self._program.arena_bytes * self.pieces(batch).held + self._program.spare_bytes
 
     def close(self) -> None:
         """End the threads and let go of the memory; running afterwards is an error."""

@@ -109,13 +109,13 @@ class Session:
         sizes, batch = self._sizes(arrays)
         if sizes != self.sizes:
             raise ShapeError(f"profile: expected the session's sizes {written(self.sizes)}, got {written(sizes)}")
-        pieces = -(-batch // max(1, self._at(sizes).program.images_at_once(batch)))
-        stamps = np.full((pieces, len(self.steps) + 1), np.iinfo(np.int64).max)
+        lasting = self._at(sizes).native.pieces(batch).lasting
+        stamps = np.full((len(lasting), len(self.steps) + 1), np.iinfo(np.int64).max)
         started = time.perf_counter()
         self._run(arrays, stamps)
         elapsed = time.perf_counter() - started
-        ticks = np.diff(stamps).sum(axis=0)
-        seconds: NDArray[np.float64] = ticks * (elapsed / max(1, int(ticks.sum())))
+        ticks = lasting @ np.diff(stamps)
+        seconds: NDArray[np.float64] = ticks * (elapsed / max(1.0, ticks.sum()))
         return seconds
 
     def _run(self, arrays: tuple[Array, ...], stamps: Array | None) -> tuple[Array, ...]:

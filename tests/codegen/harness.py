@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import llvmlite.binding as llvm
 import numpy as np
 
+from alula.codegen.pieces import pieces_of
 from alula.codegen.program import Program, compile_graph
 from alula.core.dims import symbol
 from alula.core.dtype import Array, DType, cast_array
@@ -69,16 +70,17 @@ class Compiled:
         constants = [value.data for value in graph.constants()]
         self.constants = [guarded_copy(constants[number]) for number in self.program.constants]
 
-    def __call__(self, *inputs: Array, threads: int | None = None) -> tuple[Array, ...]:
+    def __call__(self, *inputs: Array, threads: int | None = None, stamps: Array | None = None) -> tuple[Array, ...]:
         sizes = bind_sizes(self.graph, inputs)
         batch = next(iter(sizes.values()), 1)
         given = [guarded_copy(array) for array in inputs]
         outputs = [empty(value.type, sizes) for _, value in self.graph.outputs]
-        arena = guarded(-(-self.program.arena_bytes * batch // 64) * 64 + self.program.spare_bytes)
+        held = pieces_of(batch, threads or self.threads, self.program.piece).held
+        arena = guarded(-(-self.program.arena_bytes * held // 64) * 64 + self.program.spare_bytes)
         scratch = guarded(self.program.scratch_bytes * self.threads)
         constants = table(self.constants)
-        memory = (ctypes.addressof(constants), arena.ctypes.data, scratch.ctypes.data, self.pool, None)
-        program = (ctypes.c_void_p * len(memory))(*memory)
+        memory = (ctypes.addressof(constants), arena.ctypes.data, scratch.ctypes.data, self.pool)
+        program = (ctypes.c_void_p * 5)(*memory, None if stamps is None else stamps.ctypes.data)
         self.start(program, table(given), table(outputs), batch, threads or self.threads)
         return tuple(outputs)
 

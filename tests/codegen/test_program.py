@@ -106,7 +106,7 @@ def test_without_steps_threads_touch_nothing(target):
     def of_program(graph):
         state = lower_for(graph, target)
         assemble(state)
-        return str(state.code.made("alula_program"))
+        return "".join(str(state.code.made(name)) for name in ("alula_program", "alula_steps"))
 
     assert "store" not in of_program(graph_of(Exp(), f32(N, 0, 3)))
     assert "store" in of_program(graph_of(Exp(), f32(N, 3)))

@@ -99,7 +99,8 @@ def _emit_run(code: Code, data: Data, spec: LibrarySpec) -> None:
 def _grow_arena(e: Emitter, fields: Fields, program: Program, batch: Int) -> ir.Value:
     """Makes the arena as large as the batch needs; whether there was no memory for it."""
     b = e.b
-    images = batch.min(program.piece) if program.piece else batch
+    threads, piece = fields.integer(THREADS), program.piece
+    images = e.select(batch >= threads, threads, batch).max(batch.min(piece)) if piece else batch
     needed = images * program.arena_bytes + program.spare_bytes + LINE_BYTES
     with e.when(fields.integer(ARENA_BYTES) < needed):
         b.call(e.code.declare("free", VOID, [POINTER]), [fields.pointer(ARENA)])
