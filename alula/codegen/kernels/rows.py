@@ -14,6 +14,7 @@ from alula.codegen.vector import Emitter, Int, Ptr, Vec
 
 VIRTUAL_LANES = 16
 MOST_UNROLLED = 4  # sixteens of columns
+ROWS_SIDE_BY_SIDE = 4
 EXPONENT_STEP = 2.0**23  # from the bits of a float32 to those of twice as much
 
 
@@ -105,10 +106,37 @@ def inside(e: Emitter, values: Sequence[Vec], piece: Piece, beyond: float) -> li
     ]
 
 
+def fold_columns(
+    e: Emitter,
+    rows: int,
+    places: Sequence[tuple[int, ir.Value | None]],
+    seed: float,
+    step: Callable[[Int, int, ir.Value | None, Vec], Vec],
+    join: Callable[[Vec, Vec], Vec],
+) -> list[Vec]:
+    """What `step(row, column, mask, so far)` makes of all rows, from `seed` on, at each of some places of `columns`.
+
+    Four rows go side by side, each with a result of its own, and these are joined: the same on every target.
+    """
+    side = range(ROWS_SIDE_BY_SIDE)
+    whole = rows // len(side) * len(side)
+    with e.loop(whole, carried=[e.constant(seed)] * (len(side) * len(places)), step=len(side)) as loop:
+        found = zip(((n, place) for n in side for place in places), loop.carried, strict=True)
+        loop.carry([step(loop.index + n, *place, value) for (n, place), value in found])
+    results = of_each(loop.carried, len(side))
+    for n in range(rows - whole):
+        results[n] = [step(e.int(whole + n), *place, value) for place, value in zip(places, results[n], strict=True)]
+    first, second, third, fourth = results
+    pairs = (zip(a, b, strict=True) for a, b in ((first, second), (third, fourth)))
+    left, right = ([join(a, b) for a, b in pair] for pair in pairs)
+    return [join(a, b) for a, b in zip(left, right, strict=True)]
+
+
 def softmax_row(e: Emitter, source: Ptr, target: Ptr, count: int, scale: float) -> Vec:
     """target = exp(scale * (source - max)); returns 1 / their sum in every lane.  `scale` > 0; may work in place."""
     most = row_max(e, source, count)
-    return 1.0 / weights_of_row(e, source, count, scale, most, lambda p, values: store_parts(e, values, target, p))
+    sums = weights_of_row(e, source, count, scale, most, lambda p, values: store_parts(e, values, target, p))
+    return 1.0 / e.spread(math.tree_add(e, sums))
 
 
 def row_max(e: Emitter, source: Ptr, count: int) -> Vec:
@@ -134,8 +162,8 @@ def weights_of_row(
     store: Callable[[Piece, Sequence[Vec]], None],
     dot: Dot = DOT_F32,
     widest: int = VIRTUAL_LANES,
-) -> Vec:
-    """Stores exp(scale * (source - most)); returns their sum in every lane.  `most` is the row's largest element.
+) -> list[Vec]:
+    """Stores exp(scale * (source - most)); returns the sums of the virtual lanes.  `most` is the row's largest element.
 
     What is narrowed for a product of another kind than float32 need not be exact to the last place: there it is what
     `exp2_coarse` makes.  `store` gets pieces of `widest` columns, while there are as many.
@@ -159,8 +187,7 @@ def weights_of_row(
             totals[n % len(totals)] += value
         return totals
 
-    sums = fold_row(e, count, seeds, powers, widest)
-    return e.spread(math.tree_add(e, sums))
+    return fold_row(e, count, seeds, powers, widest)
 
 
 def scale_row(e: Emitter, row: Ptr, count: int, factor: Vec) -> None:

@@ -9,7 +9,15 @@ from itertools import accumulate
 from alula.codegen.expression import Expression
 from alula.codegen.groups import Group
 from alula.codegen.kernels.dot import DOT_F32, DOT_INT8, Dot, dot_for
-from alula.codegen.kernels.rows import columns, groups_of_rows, weights_of_row
+from alula.codegen.kernels.rows import (
+    VIRTUAL_LANES,
+    columns,
+    each_row,
+    groups_of_rows,
+    joined,
+    parts,
+    weights_of_row,
+)
 from alula.codegen.kernels.tile import panel_width
 from alula.codegen.kernels.tiling import for_tiles, tiling_for
 from alula.codegen.lower.builder import narrow, narrowing
@@ -195,7 +203,7 @@ def emit_attention(chunk: Chunk, shape: Shape, batches: Dim) -> None:
     mixer = Mixer(e, shape.mixing, values, scorer.scores if tiling_in_place(shape) else weights, scales)
     mixer.prepare(v)
     room = e.stack(2 * tiling.rows * panel_width(e.target))
-    factors = e.stack(tiling.rows * e.lanes)
+    factors, totals = e.stack(tiling.rows * e.lanes), e.stack(tiling.rows * VIRTUAL_LANES)
 
     def tile(count: int, row: Int, valid: Int) -> None:
         scorer.score(count, valid, q.at(row * shape.q_rows.row))
@@ -209,8 +217,14 @@ def emit_attention(chunk: Chunk, shape: Shape, batches: Dim) -> None:
             line, most = scorer.line(loop.index), e.load(factors, loop.index * e.lanes)
             scale = scorer.scale(loop.index, shape.scale) if bias is None else 1.0
             store, mixing = mixer.store(loop.index), shape.mixing
-            total = weights_of_row(e, line, shape.m, scale, most, store, mixing.tiling.dot, mixing.widest)
-            e.store(1.0 / total, factors, loop.index * e.lanes)
+            sums = weights_of_row(e, line, shape.m, scale, most, store, mixing.tiling.dot, mixing.widest)
+            for part, total in enumerate(sums):
+                e.store(total, totals, loop.index * VIRTUAL_LANES + part * e.lanes)
+        with groups_of_rows(e, valid) as lines:
+            sums = [e.load(totals, n * VIRTUAL_LANES + part * e.lanes) for n in lines for part in range(parts(e))]
+            inverse = 1.0 / joined(e, sums, len(lines), lambda a, b: a + b)
+            for n, factor in zip(lines, each_row(e, inverse, len(lines)), strict=True):
+                e.store(factor, factors, n * e.lanes)
 
         def use(first: int, some: int, mixed: Callable[[Int, int], Vec]) -> None:
             with e.loop(valid) as loop:

@@ -16,7 +16,7 @@ from alula.codegen.kernels.elementwise import as_f32
 from alula.codegen.kernels.math import EXP2_COARSE_UNIT, SHIFTER
 from alula.codegen.kernels.matrix import TILE_WORDS
 from alula.codegen.kernels.narrow import to_bf16
-from alula.codegen.kernels.rows import VIRTUAL_LANES, Piece, columns, store_parts
+from alula.codegen.kernels.rows import VIRTUAL_LANES, Piece, columns, fold_columns, store_parts
 from alula.codegen.kernels.tiling import Strides, Tiling, call_tile
 from alula.codegen.lower.sharing import fill_zeros
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
@@ -25,6 +25,7 @@ from alula.ops.attention import WEIGHT_STEPS
 from alula.ops.quantize import STEPS
 
 GROUP = 4 * VIRTUAL_LANES  # keys
+FOLDED_AT_ONCE = 2  # vectors of columns
 EVEN_BYTES, ODD_BYTES = 0x00FF00FF, 0xFF00FF00 - 2**32  # of a word
 
 
@@ -193,13 +194,18 @@ def _byte_values(e: Emitter, mixing: Mixing, v: Ptr, values: Ptr, scales: Ptr, r
     def floats(line: Ptr, column: int, mask: object) -> Vec:
         return as_f32(e, e.load(line, column, mask), mixing.source)  # type: ignore[arg-type]
 
-    for column, mask in columns(e, mixing.v):
-        with e.loop(mixing.m, carried=[e.constant(0.0)]) as loop:
-            size = e.unary("fabs", floats(v.at(loop.index * mixing.row), column, mask))
-            loop.carry([e.max(size, loop.carried[0])])
-        (largest,) = loop.carried
-        factor = e.choose(">", largest, 0.0, float(STEPS) / largest, 0.0)
-        e.store(largest * (EXP2_COARSE_UNIT / (STEPS * WEIGHT_STEPS)), scales, column)
+    def further(key: Int, column: int, mask: object, most: Vec) -> Vec:
+        return e.max(e.unary("fabs", floats(v.at(key * mixing.row), column, mask)), most)
+
+    places = list(columns(e, mixing.v))
+    largest = [
+        value
+        for start in range(0, len(places), FOLDED_AT_ONCE)
+        for value in fold_columns(e, mixing.m, places[start : start + FOLDED_AT_ONCE], 0.0, further, e.max)
+    ]
+    for (column, mask), most in zip(places, largest, strict=True):
+        factor = e.choose(">", most, 0.0, float(STEPS) / most, 0.0)
+        e.store(most * (EXP2_COARSE_UNIT / (STEPS * WEIGHT_STEPS)), scales, column)
 
         def quad(number: Int, keys: Sequence[Int]) -> None:
             word = e.constant(0, DType.I32)

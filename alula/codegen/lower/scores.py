@@ -7,7 +7,9 @@ that adds the same to all scores of a query, which softmax does not see (Zhang e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from llvmlite import ir
 
 from alula.codegen.kernels.dot import DOT_INT8, dot_parts
 from alula.codegen.kernels.math import SHIFTER
@@ -15,18 +17,19 @@ from alula.codegen.kernels.rows import (
     Piece,
     columns,
     each_row,
+    fold_columns,
     fold_row,
     groups_of_rows,
     inside,
     joined,
     load_parts,
     load_rows,
+    of_each,
     parts,
-    row_max,
     store_parts,
 )
 from alula.codegen.kernels.tile import panel_width
-from alula.codegen.kernels.tiling import Strides, Tiling, call_tile
+from alula.codegen.kernels.tiling import Strides, Tiling, call_tile, tile_sums
 from alula.codegen.kernels.transpose import emit_transpose
 from alula.codegen.lower.quantize import bytes_of_rows
 from alula.codegen.vector import Emitter, Int, Ptr, Vec
@@ -34,7 +37,7 @@ from alula.core.dtype import DType
 from alula.core.target import CpuTarget
 from alula.ops.quantize import STEPS
 
-SUMMED_AT_ONCE = 8  # vectors of columns
+SUMMED_AT_ONCE = 2  # vectors of columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,10 @@ class Scorer:
         self._sum_keys()
 
     def score(self, count: int, valid: Int, q: Ptr) -> None:
-        """Scores of `count` queries from `q` on, of which the first `valid` count, not scaled yet."""
+        """Scores of `count` queries from `q` on, of which the first `valid` count, not scaled yet.
+
+        Where tiles run in matrix registers those of bytes are whole numbers still, which `largest` makes floats of.
+        """
         e, scoring = self.e, self.scoring
         if not scoring.in_bytes:
             self._multiply(count, q, scoring.q_row // scoring.tiling.dot.group)
@@ -122,7 +128,7 @@ class Scorer:
             found = bytes_of_rows(e, [q.at(row * scoring.q_row) for row in rows], targets, scoring.d)
             for row, (step, zero) in zip(rows, found, strict=True):
                 e.store(step, self.query_steps, row * e.lanes)
-                e.store(zero, self.query_zeros, row * e.lanes)
+                e.store(-zero, self.query_zeros, row * e.lanes)
         self._multiply(count, self.queries, scoring.depth)
 
     def scale(self, row: Int, scale: float) -> Vec | float:
@@ -135,35 +141,41 @@ class Scorer:
         """The largest scores of queries, each in every lane; scaled already where `biases` are added to them."""
         e, m, count = self.e, self.scoring.m, len(rows)
         lines = [self.line(row) for row in rows]
-        if not biases and not self.scoring.in_bytes:
-            return [row_max(e, line, m) for line in lines]
         factors = [self.scale(row, scale) for row in rows] if biases else []
-        zeros = [-e.load(self.query_zeros, row * e.lanes) for row in rows] if self.scoring.in_bytes else []
+        whole = self.scoring.in_bytes and self.scoring.tiling.matrix
 
         def written(piece: Piece, most: Sequence[Vec]) -> list[Vec]:
-            scores = self._floats(lines, zeros, piece) if zeros else load_rows(e, lines, piece)
+            if whole:
+                places = [piece.column + n * e.lanes for n in range(parts(e))]
+                numbers = [[e.load(line.cast(DType.I32), place) for place in places] for line in lines]
+                scores = self._floats(rows, places, numbers)
+            else:
+                scores = load_rows(e, lines, piece)
             for values, bias, factor in zip(scores, biases, factors, strict=False):
                 more = load_parts(e, bias, piece)
                 values[:] = [e.fma(value, factor, other) for value, other in zip(values, more, strict=True)]
-            for values, line in zip(scores, lines, strict=True):  # none is written before all are read
-                store_parts(e, values, line, piece)
+            for values, line in zip(scores, lines, strict=True) if whole or biases else ():
+                store_parts(e, values, line, piece)  # none before all are read
             found = [value for values in scores for value in inside(e, values, piece, float("-inf"))]
             return [e.max(value, best) for value, best in zip(found, most, strict=True)]
 
         most = fold_row(e, m, [e.constant(float("-inf"))] * (parts(e) * count), written)
         return each_row(e, joined(e, most, count, e.max), count)
 
-    def _floats(self, lines: Sequence[Ptr], zeros: Sequence[Vec], piece: Piece) -> list[list[Vec]]:
-        """Scores of queries, but for their scale; what lies beyond the last key is any number."""
+    def _floats(self, rows: Sequence[Int], places: Sequence[Int], numbers: Sequence[Sequence[Vec]]) -> list[list[Vec]]:
+        """Sums of products, of queries by keys from `places` on, as scores but for the queries' scales.
+
+        What lies beyond the last key is any number.
+        """
         e = self.e
-        columns = [piece.column + n * e.lanes for n in range(len(piece.masks))]
-        keys = [(column, e.load(self.sums, column), e.load(self.steps, column)) for column in columns]
+        keys = [(e.load(self.sums, place), e.load(self.steps, place)) for place in places]
+        zeros = [e.load(self.query_zeros, row * e.lanes) for row in rows]
         return [
             [
-                e.fma(zero, total, e.convert(e.load(line.cast(DType.I32), column), "sitofp", DType.F32)) * step
-                for column, total, step in keys
+                e.fma(zero, total, e.convert(number, "sitofp", DType.F32)) * step
+                for number, (total, step) in zip(some, keys, strict=True)
             ]
-            for line, zero in zip(lines, zeros, strict=True)
+            for zero, some in zip(zeros, numbers, strict=True)
         ]
 
     def _key_bytes(self, keys: Sequence[Ptr], targets: Sequence[Ptr]) -> list[Vec]:
@@ -196,13 +208,15 @@ class Scorer:
     def _find_mean(self, k: Ptr) -> None:
         """The mean of all keys."""
         e, scoring = self.e, self.scoring
+
+        def further(key: Int, column: int, mask: ir.Value | None, total: Vec) -> Vec:
+            return total + e.load(k.at(key * scoring.k_row), column, mask)
+
         places = list(columns(e, scoring.d))
         for first in range(0, len(places), SUMMED_AT_ONCE):
             some = places[first : first + SUMMED_AT_ONCE]
-            with e.loop(scoring.m, carried=[e.constant(0.0)] * len(some)) as loop:
-                row = k.at(loop.index * scoring.k_row)
-                loop.carry([total + e.load(row, *place) for total, place in zip(loop.carried, some, strict=True)])
-            for total, (column, mask) in zip(loop.carried, some, strict=True):
+            totals = fold_columns(e, scoring.m, some, 0.0, further, lambda a, b: a + b)
+            for total, (column, mask) in zip(totals, some, strict=True):
                 e.store(total * (1 / max(scoring.m, 1)), self.mean, column, mask)
 
     def _pack(self, k: Ptr, step: int) -> None:
@@ -253,8 +267,16 @@ class Scorer:
 
         def against(number: Int, vectors: int) -> None:
             at = number * panel
-            operands = q, self.keys.at(at * scoring.depth), self.scores.at(at)
-            call_tile(e, scoring.tiling, strides, count, operands, scoring.depth, vectors=vectors)
+            keys, scores = self.keys.at(at * scoring.depth), self.scores.at(at)
+            if not scoring.in_bytes or scoring.tiling.matrix:
+                call_tile(e, scoring.tiling, strides, count, (q, keys, scores), scoring.depth, vectors=vectors)
+                return
+            tiling = replace(scoring.tiling, vectors=vectors)
+            sums = of_each(tile_sums(e, tiling, strides, count, (q, keys), scoring.depth), count)
+            places = [at + n * e.lanes for n in range(vectors)]
+            for row, numbers in enumerate(sums):
+                for n, score in enumerate(self._floats([e.int(row)], places, [numbers])[0]):
+                    e.store(score, self.line(e.int(row)), places[n])
 
         with e.loop(whole) as loop:
             against(loop.index, panel // e.lanes)
