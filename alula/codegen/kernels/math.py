@@ -20,6 +20,7 @@ LARGEST = 3.4028234663852886e38
 SHIFTER = 12582912.0  # 1.5 * 2**23: added to a small number, it leaves it rounded to a whole one in the low bits
 SHIFTER_BITS = 0x4B400000
 BITS_OF_ONE = 0x3F800000
+EXPONENT_STEP = 2.0**23  # from the bits of a float32 to those of twice as much
 LOG2E = 1.4426950408889634
 LN2_HIGH, LN2_LOW = 0.693147182464599609375, -1.904654299957767e-09  # ln 2 to float32, and the rest
 
@@ -105,7 +106,7 @@ def exp2_coarse(e: Emitter, y: Vec) -> Vec:
     above 23 bits of its fraction f.  So these, as the bits of 1 + f, are what a polynomial makes 2**f of: one that
     begins with 1 instead of 1 / 73.9, which saves a multiplication.
     """
-    bits = e.convert(e.max(y, -125.0 * 2.0**23), "fptosi", DType.I32)
+    bits = e.convert(e.max(y, -125.0 * EXPONENT_STEP), "fptosi", DType.I32)
     whole = e.arithmetic("and_", bits, -(2**23))
     more = e.bitcast(e.arithmetic("or_", e.arithmetic("and_", bits, 2**23 - 1), BITS_OF_ONE), DType.F32)
     power = polynomial(e, more, EXP2_COARSE[:-1], more + EXP2_COARSE[-1])
@@ -277,12 +278,7 @@ def exp2_f64(e: Emitter, x: Vec) -> Vec:
 
 def tree_of_rows(e: Emitter, rows: Sequence[Sequence[Vec]], combine: Callable[[Vec, Vec], Vec]) -> Vec:
     """`tree` of 16 lanes each of two or four rows at once, in as many steps: each row has its share of the lanes."""
-    level = []
-    for parts in rows:
-        while len(parts) > 1:
-            half = len(parts) // 2
-            parts = [combine(a, b) for a, b in zip(parts[:half], parts[half:], strict=True)]
-        level.append(parts[0])
+    level = [_one_vector(parts, combine) for parts in rows]
     lanes = width = level[0].lanes
     while len(level) > 1:
         width //= 2
@@ -318,12 +314,17 @@ def tree(e: Emitter, parts: Sequence[Vec], combine: Callable[[Vec, Vec], Vec]) -
     """16 lanes combined to one element, by the tree of `tree_add`."""
     if (lanes := sum(part.lanes for part in parts)) != 16:
         raise ValueError(f"tree: expected parts of 16 lanes together, got {lanes}")
-    level = list(parts)
-    while len(level) > 1:
-        half = len(level) // 2
-        level = [combine(a, b) for a, b in zip(level[:half], level[half:], strict=True)]
-    (vector,) = level
+    vector = _one_vector(parts, combine)
     while (width := vector.lanes) > 1:
         low, high = (e.shuffle(vector, vector, range(start, start + width // 2)) for start in (0, width // 2))
         vector = combine(low, high)
     return e.lane(vector, 0)
+
+
+def _one_vector(parts: Sequence[Vec], combine: Callable[[Vec, Vec], Vec]) -> Vec:
+    """The first steps of a tree: as many lanes as one vector has."""
+    level = list(parts)
+    while len(level) > 1:
+        half = len(level) // 2
+        level = [combine(a, b) for a, b in zip(level[:half], level[half:], strict=True)]
+    return level[0]

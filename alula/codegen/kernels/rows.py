@@ -15,7 +15,7 @@ from alula.codegen.vector import Emitter, Int, Ptr, Vec
 VIRTUAL_LANES = 16
 MOST_UNROLLED = 4  # sixteens of columns
 ROWS_SIDE_BY_SIDE = 4
-EXPONENT_STEP = 2.0**23  # from the bits of a float32 to those of twice as much
+COLUMNS_AT_ONCE = 2  # vectors of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +109,29 @@ def inside(e: Emitter, values: Sequence[Vec], piece: Piece, beyond: float) -> li
 def fold_columns(
     e: Emitter,
     rows: int,
+    count: int,
+    seed: float,
+    step: Callable[[Int, int, ir.Value | None, Vec], Vec],
+    join: Callable[[Vec, Vec], Vec],
+) -> list[Vec]:
+    """What `step(row, column, mask, so far)` makes of all rows, from `seed` on, for each vector of `columns`.
+
+    Four rows go side by side, each with a result of its own, and these are joined: the same on every target.
+    """
+    places = list(columns(e, count))
+    some = (places[first : first + COLUMNS_AT_ONCE] for first in range(0, len(places), COLUMNS_AT_ONCE))
+    return [result for few in some for result in _fold_few(e, rows, few, seed, step, join)]
+
+
+def _fold_few(
+    e: Emitter,
+    rows: int,
     places: Sequence[tuple[int, ir.Value | None]],
     seed: float,
     step: Callable[[Int, int, ir.Value | None, Vec], Vec],
     join: Callable[[Vec, Vec], Vec],
 ) -> list[Vec]:
-    """What `step(row, column, mask, so far)` makes of all rows, from `seed` on, at each of some places of `columns`.
-
-    Four rows go side by side, each with a result of its own, and these are joined: the same on every target.
-    """
+    """`fold_columns` of as many places as have registers for their results."""
     side = range(ROWS_SIDE_BY_SIDE)
     whole = rows // len(side) * len(side)
     with e.loop(whole, carried=[e.constant(seed)] * (len(side) * len(places)), step=len(side)) as loop:
@@ -174,7 +188,7 @@ def weights_of_row(
         power, factor = math.exp, scale
         shift = -(most * factor)
     else:
-        power, factor = math.exp2_coarse, scale * (math.LOG2E * EXPONENT_STEP)
+        power, factor = math.exp2_coarse, scale * (math.LOG2E * math.EXPONENT_STEP)
         shift = -(most * factor)
         shift = e.fma(e.unary("fabs", shift), -(2.0**-23), shift)  # so that none is more than the unit by rounding
         seeds[0] = most * 0.0  # NaN, where the powers of NaN are not

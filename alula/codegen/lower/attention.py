@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from operator import add
 
 from alula.codegen.expression import Expression
 from alula.codegen.groups import Group
@@ -222,7 +223,7 @@ def emit_attention(chunk: Chunk, shape: Shape, batches: Dim) -> None:
                 e.store(total, totals, loop.index * VIRTUAL_LANES + part * e.lanes)
         with groups_of_rows(e, valid) as lines:
             sums = [e.load(totals, n * VIRTUAL_LANES + part * e.lanes) for n in lines for part in range(parts(e))]
-            inverse = 1.0 / joined(e, sums, len(lines), lambda a, b: a + b)
+            inverse = 1.0 / joined(e, sums, len(lines), add)
             for n, factor in zip(lines, each_row(e, inverse, len(lines)), strict=True):
                 e.store(factor, factors, n * e.lanes)
 

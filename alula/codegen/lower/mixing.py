@@ -25,7 +25,6 @@ from alula.ops.attention import WEIGHT_STEPS
 from alula.ops.quantize import STEPS
 
 GROUP = 4 * VIRTUAL_LANES  # keys
-FOLDED_AT_ONCE = 2  # vectors of columns
 EVEN_BYTES, ODD_BYTES = 0x00FF00FF, 0xFF00FF00 - 2**32  # of a word
 
 
@@ -197,13 +196,8 @@ def _byte_values(e: Emitter, mixing: Mixing, v: Ptr, values: Ptr, scales: Ptr, r
     def further(key: Int, column: int, mask: object, most: Vec) -> Vec:
         return e.max(e.unary("fabs", floats(v.at(key * mixing.row), column, mask)), most)
 
-    places = list(columns(e, mixing.v))
-    largest = [
-        value
-        for start in range(0, len(places), FOLDED_AT_ONCE)
-        for value in fold_columns(e, mixing.m, places[start : start + FOLDED_AT_ONCE], 0.0, further, e.max)
-    ]
-    for (column, mask), most in zip(places, largest, strict=True):
+    largest = fold_columns(e, mixing.m, mixing.v, 0.0, further, e.max)
+    for (column, mask), most in zip(columns(e, mixing.v), largest, strict=True):
         factor = e.choose(">", most, 0.0, float(STEPS) / most, 0.0)
         e.store(most * (EXP2_COARSE_UNIT / (STEPS * WEIGHT_STEPS)), scales, column)
 

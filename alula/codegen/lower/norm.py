@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import add
 
 from alula.codegen.expression import Expression
 from alula.codegen.groups import Group
@@ -74,7 +75,7 @@ def emit_layer_norm(chunk: Chunk, shape: Shape, block: int) -> None:
         sources, targets = [x.at(row * shape.stride) for row in rows], [y.at(row * count) for row in rows]
 
         def mean_of(sums: Sequence[Vec]) -> Vec:
-            return joined(e, sums, len(rows), lambda a, b: a + b) * (1 / count)
+            return joined(e, sums, len(rows), add) * (1 / count)
 
         def total(piece: Piece, sums: Sequence[Vec]) -> list[Vec]:
             values = [value for row in load_rows(e, sources, piece) for value in row]

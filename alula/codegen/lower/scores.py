@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from operator import add
 
 from llvmlite import ir
 
@@ -36,8 +37,6 @@ from alula.codegen.vector import Emitter, Int, Ptr, Vec
 from alula.core.dtype import DType
 from alula.core.target import CpuTarget
 from alula.ops.quantize import STEPS
-
-SUMMED_AT_ONCE = 2  # vectors of columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,12 +211,9 @@ class Scorer:
         def further(key: Int, column: int, mask: ir.Value | None, total: Vec) -> Vec:
             return total + e.load(k.at(key * scoring.k_row), column, mask)
 
-        places = list(columns(e, scoring.d))
-        for first in range(0, len(places), SUMMED_AT_ONCE):
-            some = places[first : first + SUMMED_AT_ONCE]
-            totals = fold_columns(e, scoring.m, some, 0.0, further, lambda a, b: a + b)
-            for total, (column, mask) in zip(totals, some, strict=True):
-                e.store(total * (1 / max(scoring.m, 1)), self.mean, column, mask)
+        totals = fold_columns(e, scoring.m, scoring.d, 0.0, further, add)
+        for total, (column, mask) in zip(totals, columns(e, scoring.d), strict=True):
+            e.store(total * (1 / max(scoring.m, 1)), self.mean, column, mask)
 
     def _pack(self, k: Ptr, step: int) -> None:
         """k[m,d], rows `step` words apart -> keys[m/panel][d words][panel], zero up to a whole vector."""
@@ -274,9 +270,10 @@ class Scorer:
             tiling = replace(scoring.tiling, vectors=vectors)
             sums = of_each(tile_sums(e, tiling, strides, count, (q, keys), scoring.depth), count)
             places = [at + n * e.lanes for n in range(vectors)]
-            for row, numbers in enumerate(sums):
-                for n, score in enumerate(self._floats([e.int(row)], places, [numbers])[0]):
-                    e.store(score, self.line(e.int(row)), places[n])
+            rows = [e.int(row) for row in range(count)]
+            for row, line in zip(rows, self._floats(rows, places, sums), strict=True):
+                for place, score in zip(places, line, strict=True):
+                    e.store(score, self.line(row), place)
 
         with e.loop(whole) as loop:
             against(loop.index, panel // e.lanes)
